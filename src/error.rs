@@ -1,0 +1,139 @@
+//! What went wrong: [`Refusal`] is what a peer may learn, [`Fault`] is what the operator must know. No third kind.
+
+use thiserror::Error;
+
+/// Why a request was turned down, in words that a peer may hear.
+///
+/// A refusal names the request's fault or the account's state, never a secret and never the machine's state. Each has
+/// a code of one byte on the wire, which never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The bytes are not a request: wrong length, unknown kind, or an element that RFC 9496 does not decode or that
+    /// is the identity. Nothing was charged.
+    #[error("the request is malformed; nothing was charged")]
+    Malformed,
+    /// Every attempt of this record is used. Nothing was evaluated.
+    #[error("no attempts are left for this record")]
+    Exhausted,
+    /// The attempts of this account's whole lifetime are used: only a pardon by both signers lets it enrol again.
+    #[error("the attempts of this account's lifetime are used up; enrolment needs a pardon")]
+    LifetimeUsed,
+    /// The ticket was not made by this fleet for this account and this step, or was altered.
+    #[error("the ticket is not one of this fleet's for this account and step")]
+    TicketInvalid,
+    /// The ticket was good once; begin again.
+    #[error("the ticket has expired; begin again")]
+    TicketExpired,
+    /// The record that the request speaks of has been replaced, removed or destroyed since.
+    #[error("the record has changed since this exchange began; begin again")]
+    Stale,
+    /// The client's proof does not verify: the code was wrong, or the message was altered.
+    #[error("the proof does not verify: wrong code")]
+    WrongProof,
+    /// The enrolment's transcript does not match what the vault sent.
+    #[error("the enrolment's transcript does not match; begin again")]
+    WrongTranscript,
+    /// There is no record to remove.
+    #[error("there is no record for this account")]
+    NoRecord,
+    /// The vault's policy does not allow this.
+    #[error("the vault's policy does not allow this")]
+    Forbidden,
+    /// The vault cannot answer at the moment; repeat the same bytes later, which costs nothing more.
+    #[error("the vault is busy; repeat the same request later")]
+    Busy,
+}
+
+impl Refusal {
+    const CODES: [(u8, Refusal); 11] = [
+        (1, Refusal::Malformed),
+        (2, Refusal::Exhausted),
+        (3, Refusal::LifetimeUsed),
+        (4, Refusal::TicketInvalid),
+        (5, Refusal::TicketExpired),
+        (6, Refusal::Stale),
+        (7, Refusal::WrongProof),
+        (8, Refusal::WrongTranscript),
+        (9, Refusal::NoRecord),
+        (10, Refusal::Forbidden),
+        (11, Refusal::Busy),
+    ];
+
+    /// Every refusal there is, in order of its code.
+    pub fn all() -> impl Iterator<Item = Refusal> {
+        Self::CODES.into_iter().map(|(_, refusal)| refusal)
+    }
+
+    /// The byte that stands for this refusal on the wire; never 0.
+    pub fn code(self) -> u8 {
+        // Every variant stands in the table (a test holds it), so the fallback is never taken.
+        Self::CODES.iter().find(|(_, refusal)| *refusal == self).map_or(u8::MAX, |(code, _)| *code)
+    }
+
+    /// The refusal that a byte on the wire stands for, or `None` for a byte that stands for none.
+    pub fn from_code(code: u8) -> Option<Refusal> {
+        Self::CODES.iter().find(|(known, _)| *known == code).map(|(_, refusal)| *refusal)
+    }
+}
+
+/// Why the vault itself cannot go on, in words for its operator. No secret and no account id is ever in them.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Stored bytes do not parse or do not authenticate.
+    #[error("stored bytes are damaged: {0}")]
+    Damaged(String),
+    /// The store was written by another version of the format.
+    #[error("{what} has format version {found}; this program reads version {reads}")]
+    Format {
+        /// Which stored thing.
+        what: &'static str,
+        /// The version it carries.
+        found: u8,
+        /// The version this program reads.
+        reads: u8,
+    },
+    /// What the disk holds is not what the anchor says it must hold: an older copy, a fork, or lost writes.
+    #[error("the store contradicts its anchor: {0}")]
+    Anchor(String),
+    /// Reading or writing failed below us.
+    #[error("storage failed: {0}")]
+    Storage(String),
+    /// An earlier failure closed this journal; only opening it anew can tell what the disk holds.
+    #[error("the journal is closed after an earlier failure; open it again")]
+    Latched,
+    /// The policy asked for is not one that a vault may have.
+    #[error("the policy is not allowed: {0}")]
+    Policy(String),
+    /// The store was made under another policy than the one it was opened with.
+    #[error("the store was made under another policy: {0}")]
+    PolicyMismatch(String),
+    /// A root or fleet key cannot be had.
+    #[error("key unavailable: {0}")]
+    Key(String),
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no randomness: {0}")]
+    Randomness(String),
+    /// A caller broke a documented limit of the interface.
+    #[error("limit broken: {0}")]
+    Limit(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_own_code_and_words() {
+        let all: Vec<_> = Refusal::all().collect();
+        for refusal in &all {
+            assert_ne!(refusal.code(), 0, "0 stands for success");
+            assert_ne!(refusal.code(), u8::MAX, "missing from the table");
+            assert_eq!(Refusal::from_code(refusal.code()), Some(*refusal));
+            assert_eq!(all.iter().filter(|other| other.to_string() == refusal.to_string()).count(), 1);
+        }
+        assert_eq!(Refusal::from_code(0), None);
+        assert_eq!(Refusal::from_code(200), None);
+    }
+}

@@ -1,0 +1,387 @@
+//! [`State`]: every account, and what the vault as a whole remembers. `apply` is the only thing that changes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use super::account::{Account, Record};
+use super::command::{Command, Digests, Verdict, read_account};
+use super::policy::Policy;
+use crate::account::AccountId;
+use crate::error::Refusal;
+use crate::limits::{STATEMENT_MAX, UNKNOWN_KEEP_S};
+use crate::wire::{Invalid, Reader, Writer};
+use crate::wrap::{Header, Sealed};
+
+/// Where the sealed bytes of records go. The rules decide what is kept and never read it back.
+pub trait Records {
+    /// These are the account's sealed bytes from here on.
+    fn put(&mut self, account: &AccountId, sealed: &Sealed);
+    /// The account has no sealed bytes from here on.
+    fn erase(&mut self, account: &AccountId);
+}
+
+/// What the vault remembers of itself, beside its accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Globals {
+    policy: Policy,
+    /// Largest time seen, in seconds.
+    time_s: u64,
+    epoch_min: u32,
+    restores: u32,
+    /// SHA-256 of the last membership statement, and the statement; zeros and nothing before the first.
+    members: ([u8; 32], Vec<u8>),
+}
+
+/// The state of a vault's accounting, a pure function of its policy and of the commands applied since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    globals: Globals,
+    accounts: HashMap<AccountId, Account>,
+    /// Ids never enrolled, oldest charge first.
+    unknown: BTreeSet<(u64, AccountId)>,
+    /// Live records whose window is full, oldest charge first.
+    full: BTreeSet<(u64, AccountId)>,
+    /// Live records by epoch, and by key number.
+    by_epoch: BTreeMap<u32, u64>,
+    by_key: BTreeMap<u16, u64>,
+}
+
+impl State {
+    /// The state before any command.
+    pub fn new(policy: Policy) -> Self {
+        State::from_globals(Globals { policy, time_s: 0, epoch_min: 0, restores: 0, members: ([0; 32], Vec::new()) })
+    }
+
+    fn from_globals(globals: Globals) -> Self {
+        State {
+            globals,
+            accounts: HashMap::new(),
+            unknown: BTreeSet::new(),
+            full: BTreeSet::new(),
+            by_epoch: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+        }
+    }
+
+    /// The policy, fixed at the beginning (L12).
+    pub fn policy(&self) -> &Policy {
+        &self.globals.policy
+    }
+
+    /// The largest time seen, in seconds. Every expiry is computed from it, never from a clock.
+    pub fn time_s(&self) -> u64 {
+        self.globals.time_s
+    }
+
+    /// Sealed bytes of an epoch below this one are refused.
+    pub fn epoch_min(&self) -> u32 {
+        self.globals.epoch_min
+    }
+
+    /// How often the state was restored from a backup.
+    pub fn restores(&self) -> u32 {
+        self.globals.restores
+    }
+
+    /// SHA-256 of the last membership statement, and the statement.
+    pub fn members(&self) -> (&[u8; 32], &[u8]) {
+        (&self.globals.members.0, &self.globals.members.1)
+    }
+
+    /// One account, if it was ever charged or enrolled.
+    pub fn account(&self, account: &AccountId) -> Option<&Account> {
+        self.accounts.get(account)
+    }
+
+    /// Every account, in no order.
+    pub fn accounts(&self) -> impl Iterator<Item = (&AccountId, &Account)> {
+        self.accounts.iter()
+    }
+
+    /// Number of accounts, ids never enrolled among them.
+    pub fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// Whether there is no account at all.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// Number of ids never enrolled.
+    pub fn unknown_len(&self) -> usize {
+        self.unknown.len()
+    }
+
+    /// Live records by the key number that made them.
+    pub fn records_by_key(&self) -> &BTreeMap<u16, u64> {
+        &self.by_key
+    }
+
+    /// Live records by the epoch they are sealed under.
+    pub fn records_by_epoch(&self) -> &BTreeMap<u32, u64> {
+        &self.by_epoch
+    }
+
+    /// The attempt of the open window that this KE1 was charged to: generation and ordinal (L9).
+    pub fn charged_before(&self, account: &AccountId, digests: &Digests) -> Option<(u32, u32)> {
+        let account = self.accounts.get(account)?;
+        account.charged_before(digests).map(|ordinal| (account.generation, ordinal))
+    }
+
+    /// Exhausted records that a sweep would destroy at state time, longest due first, at most `most`.
+    pub fn due(&self, most: usize) -> Vec<AccountId> {
+        let destroy_after_s = self.globals.policy.destroy_after_s;
+        self.full
+            .iter()
+            .take_while(|(charged_s, _)| charged_s.saturating_add(destroy_after_s) <= self.globals.time_s)
+            .take(most)
+            .map(|(_, account)| *account)
+            .collect()
+    }
+
+    /// Whether a [`Command::Forget`] would forget an id now.
+    pub fn has_forgettable(&self) -> bool {
+        self.forgettable().is_some()
+    }
+
+    fn forgettable(&self) -> Option<AccountId> {
+        let (charged_s, account) = self.unknown.first()?;
+        let old = charged_s.saturating_add(UNKNOWN_KEEP_S) <= self.globals.time_s;
+        let many = self.unknown.len() as u64 > self.globals.policy.unknown_max;
+        (old || many).then_some(*account)
+    }
+
+    /// Moves state time forward to `time_s`, in seconds; an earlier time changes nothing.
+    pub fn advance(&mut self, time_s: u64) {
+        self.globals.time_s = self.globals.time_s.max(time_s);
+    }
+
+    /// Applies one command. The same commands in the same order give the same state and the same verdicts, live and in
+    /// replay (L5); a refused command changes nothing.
+    pub fn apply(&mut self, command: &Command, records: &mut impl Records) -> Verdict {
+        self.try_apply(command, records).unwrap_or_else(Verdict::Refused)
+    }
+
+    fn try_apply(&mut self, command: &Command, records: &mut impl Records) -> Result<Verdict, Refusal> {
+        let time_s = self.globals.time_s;
+        match command {
+            Command::Charge { account, digests } => {
+                self.change(account, |policy, it| Ok(it.charge(policy, time_s, digests)))
+            }
+            Command::Clear { account, generation, proof } => {
+                self.change(account, |_, it| it.clear(time_s, *generation, proof))
+            }
+            Command::Enrol { account, generation, expiry_s, finish, sealed } => {
+                if let Some(it) = self.accounts.get(account).filter(|it| it.enrolled_by(finish)) {
+                    return Ok(Verdict::Enrolled { generation: it.generation, again: true });
+                }
+                let header = self.admit(sealed)?;
+                let record = Record::Live { header, rewraps: 0, finish: *finish };
+                let verdict =
+                    self.change(account, |policy, it| it.enrol(policy, time_s, *generation, *expiry_s, record))?;
+                records.put(account, sealed);
+                Ok(verdict)
+            }
+            Command::Remove { account, generation, proof } => {
+                let verdict =
+                    self.change(account, |policy, it| it.remove(policy, time_s, *generation, proof.as_ref()))?;
+                records.erase(account);
+                Ok(verdict)
+            }
+            Command::Sweep { account } => {
+                let verdict = self.change(account, |policy, it| {
+                    if !it.is_due(policy, time_s) {
+                        return Err(Refusal::Stale);
+                    }
+                    it.destroy();
+                    Ok(Verdict::Done)
+                })?;
+                records.erase(account);
+                Ok(verdict)
+            }
+            Command::Forget { most } => {
+                for _ in 0..*most {
+                    let Some(account) = self.forgettable() else { break };
+                    self.unmark(&account);
+                    self.accounts.remove(&account);
+                }
+                Ok(Verdict::Done)
+            }
+            Command::Rewrap { account, generation, rewraps, sealed } => {
+                let new = self.admit(sealed)?;
+                let verdict = self.change(account, |_, it| match &mut it.record {
+                    Record::Live { header, rewraps: made, .. }
+                        if it.generation == *generation && made == rewraps && header.key_number == new.key_number =>
+                    {
+                        *header = new;
+                        *made += 1;
+                        Ok(Verdict::Done)
+                    }
+                    _ => Err(Refusal::Stale),
+                })?;
+                records.put(account, sealed);
+                Ok(verdict)
+            }
+            Command::RaiseEpochMin { epoch } => {
+                if self.by_epoch.range(..*epoch).next().is_some() {
+                    return Err(Refusal::Forbidden);
+                }
+                self.globals.epoch_min = self.globals.epoch_min.max(*epoch);
+                Ok(Verdict::Done)
+            }
+            Command::Pardon { account, pardoned } => {
+                if !self.accounts.contains_key(account) {
+                    return Err(Refusal::NoRecord);
+                }
+                self.change(account, |_, it| it.pardon(*pardoned))
+            }
+            Command::Restore { number } => {
+                if self.globals.restores.checked_add(1) != Some(*number) {
+                    return Err(Refusal::Stale);
+                }
+                self.globals.restores = *number;
+                let accounts: Vec<_> = self.accounts.keys().copied().collect();
+                for account in accounts {
+                    self.change(&account, |policy, it| {
+                        it.restore(policy, time_s);
+                        Ok(Verdict::Done)
+                    })?;
+                }
+                Ok(Verdict::Done)
+            }
+            Command::Members { predecessor, statement } => {
+                if *predecessor != self.globals.members.0 {
+                    return Err(Refusal::Stale);
+                }
+                if statement.len() > STATEMENT_MAX {
+                    return Err(Refusal::Malformed);
+                }
+                self.globals.members = (Sha256::digest(statement).into(), statement.clone());
+                Ok(Verdict::Done)
+            }
+        }
+    }
+
+    /// Sealed bytes may enter the state only from an epoch that is still allowed.
+    fn admit(&self, sealed: &Sealed) -> Result<Header, Refusal> {
+        let header = sealed.header();
+        if header.epoch < self.globals.epoch_min { Err(Refusal::Busy) } else { Ok(header) }
+    }
+
+    /// Changes one account by `rule` and keeps the indexes true to it; where the rule refuses, nothing changes.
+    fn change(
+        &mut self,
+        account: &AccountId,
+        rule: impl FnOnce(&Policy, &mut Account) -> Result<Verdict, Refusal>,
+    ) -> Result<Verdict, Refusal> {
+        let mut after = self.accounts.get(account).cloned().unwrap_or_default();
+        let verdict = rule(&self.globals.policy, &mut after)?;
+        if let Verdict::Refused(_) = verdict {
+            return Ok(verdict);
+        }
+        self.unmark(account);
+        self.mark(account, &after);
+        self.accounts.insert(*account, after);
+        Ok(verdict)
+    }
+
+    fn mark(&mut self, id: &AccountId, account: &Account) {
+        if account.generation == 0 {
+            self.unknown.insert((account.last_charge_s, *id));
+        }
+        if account.is_full(&self.globals.policy) {
+            self.full.insert((account.last_charge_s, *id));
+        }
+        if let Record::Live { header, .. } = account.record {
+            *self.by_epoch.entry(header.epoch).or_default() += 1;
+            *self.by_key.entry(header.key_number).or_default() += 1;
+        }
+    }
+
+    fn unmark(&mut self, id: &AccountId) {
+        let Some(account) = self.accounts.get(id) else { return };
+        self.unknown.remove(&(account.last_charge_s, *id));
+        self.full.remove(&(account.last_charge_s, *id));
+        if let Record::Live { header, .. } = account.record {
+            decrement(&mut self.by_epoch, header.epoch);
+            decrement(&mut self.by_key, header.key_number);
+        }
+    }
+
+    /// The encoding of everything but the accounts.
+    pub fn encode_globals(&self) -> Vec<u8> {
+        let globals = &self.globals;
+        let mut writer = Writer::default();
+        writer.counted(&globals.policy.encode()).u64(globals.time_s).u32(globals.epoch_min).u32(globals.restores);
+        writer.bytes(&globals.members.0).counted(&globals.members.1);
+        writer.finish()
+    }
+
+    /// A state without accounts, from what [`State::encode_globals`] wrote; [`State::restore_account`] adds them.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the bytes are not such an encoding.
+    pub fn decode_globals(bytes: &[u8]) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(bytes);
+        let globals = Globals {
+            policy: Policy::decode(reader.counted(4096)?)?,
+            time_s: reader.u64()?,
+            epoch_min: reader.u32()?,
+            restores: reader.u32()?,
+            members: (*reader.array()?, reader.counted(STATEMENT_MAX)?.to_vec()),
+        };
+        reader.finish()?;
+        Ok(State::from_globals(globals))
+    }
+
+    /// Puts back an account that was read from a checkpoint.
+    pub fn restore_account(&mut self, id: AccountId, account: Account) {
+        self.unmark(&id);
+        self.mark(&id, &account);
+        self.accounts.insert(id, account);
+    }
+
+    /// The whole state's one encoding: globals, then the accounts in order of id.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.counted(&self.encode_globals());
+        let mut accounts: Vec<_> = self.accounts.iter().collect();
+        accounts.sort_by_key(|(id, _)| **id);
+        for (id, account) in accounts {
+            writer.bytes(&id.0);
+            account.write(&mut writer);
+        }
+        writer.finish()
+    }
+
+    /// Reads what [`State::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the bytes are not one state's encoding.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(bytes);
+        let mut state = State::decode_globals(reader.counted(bytes.len())?)?;
+        let mut last = None;
+        while reader.finish().is_err() {
+            let id = read_account(&mut reader)?;
+            if last.is_some_and(|last| last >= id) {
+                return Err(Invalid);
+            }
+            last = Some(id);
+            let account = Account::read(&mut reader)?;
+            state.restore_account(id, account);
+        }
+        Ok(state)
+    }
+}
+
+fn decrement<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
+    if let std::collections::btree_map::Entry::Occupied(mut entry) = counts.entry(key) {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
+        }
+    }
+}
