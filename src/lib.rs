@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 pub mod account;
+pub mod engine;
 pub mod error;
 pub mod journal;
 pub mod ledger;

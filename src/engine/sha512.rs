@@ -1,0 +1,226 @@
+//! SHA-512 (FIPS 180-4), HMAC (RFC 2104) and HKDF (RFC 5869) over it, with midstates that can be kept.
+//!
+//! A [`Midstate`] is what the hash remembers after whole blocks, so a constant prefix or a MAC key is compressed once
+//! and reused. All work goes through [`compress`], which is also where the tests count blocks.
+
+use sha2::block_api::compress512;
+use zeroize::Zeroize;
+
+/// Bytes of a block.
+pub const BLOCK_LEN: usize = 128;
+/// Bytes of a digest.
+pub const DIGEST_LEN: usize = 64;
+
+/// Initial hash value of SHA-512, FIPS 180-4 section 5.3.5.
+const INITIAL: [u64; 8] = [
+    0x6a09_e667_f3bc_c908,
+    0xbb67_ae85_84ca_a73b,
+    0x3c6e_f372_fe94_f82b,
+    0xa54f_f53a_5f1d_36f1,
+    0x510e_527f_ade6_82d1,
+    0x9b05_688c_2b3e_6c1f,
+    0x1f83_d9ab_fb41_bd6b,
+    0x5be0_cd19_137e_2179,
+];
+
+/// The hash after a whole number of blocks. Wiped on drop, since it may stand for a key.
+#[derive(Clone, Zeroize)]
+#[zeroize(drop)]
+pub struct Midstate {
+    words: [u64; 8],
+    blocks: u64,
+}
+
+impl Midstate {
+    /// Before the first block.
+    pub fn new() -> Self {
+        Midstate { words: INITIAL, blocks: 0 }
+    }
+
+    /// The eight words.
+    pub fn words(&self) -> &[u64; 8] {
+        &self.words
+    }
+
+    /// The same hash one block later.
+    pub fn after(&self, block: &[u8; BLOCK_LEN]) -> Self {
+        let mut next = self.clone();
+        compress(&mut next.words, std::slice::from_ref(block));
+        next.blocks += 1;
+        next
+    }
+
+    /// The digest of everything so far followed by `parts`.
+    pub fn digest(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
+        let mut state = self.clone();
+        let mut block = [0u8; BLOCK_LEN];
+        let mut filled = 0;
+        let mut length = u128::from(self.blocks) * BLOCK_LEN as u128;
+        for part in parts {
+            length += part.len() as u128;
+            let mut part = *part;
+            while !part.is_empty() {
+                let take = part.len().min(BLOCK_LEN - filled);
+                let (head, tail) = part.split_at(take);
+                block[filled..filled + take].copy_from_slice(head);
+                filled += take;
+                part = tail;
+                if filled == BLOCK_LEN {
+                    compress(&mut state.words, std::slice::from_ref(&block));
+                    filled = 0;
+                }
+            }
+        }
+        block[filled] = 0x80;
+        block[filled + 1..].fill(0);
+        if filled >= BLOCK_LEN - 16 {
+            compress(&mut state.words, std::slice::from_ref(&block));
+            block.fill(0);
+        }
+        block[BLOCK_LEN - 16..].copy_from_slice(&(length * 8).to_be_bytes());
+        compress(&mut state.words, std::slice::from_ref(&block));
+        block.zeroize();
+        let mut digest = [0; DIGEST_LEN];
+        for (bytes, word) in digest.chunks_exact_mut(8).zip(&state.words) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        digest
+    }
+}
+
+impl Default for Midstate {
+    fn default() -> Self {
+        Midstate::new()
+    }
+}
+
+/// The compression function, and the one place where blocks are counted.
+fn compress(words: &mut [u64; 8], blocks: &[[u8; BLOCK_LEN]]) {
+    compress512(words, blocks);
+}
+
+/// SHA-512 over the concatenation of `parts`.
+pub fn digest(parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
+    Midstate::new().digest(parts)
+}
+
+/// A key of HMAC-SHA-512, as the two midstates it amounts to.
+#[derive(Clone, Zeroize)]
+#[zeroize(drop)]
+pub struct HmacKey {
+    inner: Midstate,
+    outer: Midstate,
+}
+
+impl HmacKey {
+    /// Takes a key of any length; one longer than a block is hashed first, as RFC 2104 says.
+    pub fn new(key: &[u8]) -> Self {
+        let mut block = [0u8; BLOCK_LEN];
+        if key.len() > BLOCK_LEN {
+            block[..DIGEST_LEN].copy_from_slice(&digest(&[key]));
+        } else {
+            block[..key.len()].copy_from_slice(key);
+        }
+        let pad = |block: &[u8; BLOCK_LEN], with: u8| {
+            let mut padded = block.map(|byte| byte ^ with);
+            let state = Midstate::new().after(&padded);
+            padded.zeroize();
+            state
+        };
+        let mac_key = HmacKey { inner: pad(&block, 0x36), outer: pad(&block, 0x5c) };
+        block.zeroize();
+        mac_key
+    }
+
+    /// HMAC-SHA-512 over the concatenation of `parts`.
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
+        self.outer.digest(&[&self.inner.digest(parts)])
+    }
+
+    /// HKDF-Expand (RFC 5869 section 2.3) with this key as PRK: fills `out`, at most 255 digests long, from the
+    /// concatenation of `info`. A longer `out` is a programming error, caught where a test first runs it.
+    pub fn expand(&self, info: &[&[u8]], out: &mut [u8]) {
+        debug_assert!(out.len() <= 255 * DIGEST_LEN, "RFC 5869 section 2.3");
+        let mut previous = [0u8; DIGEST_LEN];
+        let mut counter = 0u8;
+        for chunk in out.chunks_mut(DIGEST_LEN) {
+            let first = counter == 0;
+            counter = counter.wrapping_add(1);
+            let mut parts: Vec<&[u8]> = Vec::with_capacity(info.len() + 2);
+            if !first {
+                parts.push(&previous);
+            }
+            parts.extend_from_slice(info);
+            let number = [counter];
+            parts.push(&number);
+            let block = self.mac(&parts);
+            chunk.copy_from_slice(&block[..chunk.len()]);
+            previous = block;
+        }
+        previous.zeroize();
+    }
+
+    /// HKDF-Expand to an array.
+    pub fn expand_array<const N: usize>(&self, info: &[&[u8]]) -> [u8; N] {
+        let mut out = [0; N];
+        self.expand(info, &mut out);
+        out
+    }
+}
+
+/// HKDF-Extract (RFC 5869 section 2.2) over the concatenation of `material`.
+pub fn extract(salt: &HmacKey, material: &[&[u8]]) -> [u8; DIGEST_LEN] {
+    salt.mac(material)
+}
+
+#[cfg(test)]
+mod tests {
+    use hmac::{KeyInit, Mac};
+    use sha2::Digest;
+
+    use super::*;
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0..length).map(|index| (index * 7 + length) as u8).collect()
+    }
+
+    #[test]
+    fn sha512_agrees_with_sha2_at_every_length_and_cut() {
+        for length in (0..300).chain([1000, 4096]) {
+            let message = bytes(length);
+            let expected: [u8; 64] = sha2::Sha512::digest(&message).into();
+            assert_eq!(digest(&[&message]), expected);
+            let (head, tail) = message.split_at(length / 3);
+            assert_eq!(digest(&[head, tail]), expected);
+            if length >= BLOCK_LEN {
+                let (block, rest) = message.split_first_chunk().expect("a block");
+                assert_eq!(Midstate::new().after(block).digest(&[rest]), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn hmac_agrees_with_hmac_at_every_key_length() {
+        for length in 0..260 {
+            let (key, message) = (bytes(length), bytes(length * 3));
+            let mut oracle = hmac::Hmac::<sha2::Sha512>::new_from_slice(&key).expect("any length");
+            oracle.update(&message);
+            let expected: [u8; 64] = oracle.finalize().into_bytes().into();
+            assert_eq!(HmacKey::new(&key).mac(&[&message]), expected);
+        }
+    }
+
+    #[test]
+    fn hkdf_agrees_with_hkdf() {
+        for length in [0, 1, 63, 64, 65, 128, 300, 1000] {
+            let (salt, material, info) = (bytes(13), bytes(length), bytes(length / 2));
+            let (prk, oracle) = hkdf::Hkdf::<sha2::Sha512>::extract(Some(&salt), &material);
+            let ours = extract(&HmacKey::new(&salt), &[&material]);
+            assert_eq!(ours[..], prk[..]);
+            let (mut expected, mut out) = (vec![0; length], vec![0; length]);
+            oracle.expand(&info, &mut expected).expect("short enough");
+            HmacKey::new(&ours).expand(&[&info], &mut out);
+            assert_eq!(out, expected);
+        }
+    }
+}
