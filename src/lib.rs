@@ -7,6 +7,7 @@ pub mod error;
 pub mod journal;
 pub mod ledger;
 pub mod limits;
+pub mod protocol;
 pub mod secret;
 pub mod wire;
 pub mod wrap;
