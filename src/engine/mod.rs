@@ -1,3 +1,245 @@
 //! ristretto255 (RFC 9496) and SHA-512 for many requests at once.
+//!
+//! The doors of this room are the methods of [`Backend`]: slices in, one answer an item out, in order. What stands
+//! behind a door is chosen once, at run time, by [`backend`]; a caller that needs another asks [`Backend::all`]. So a
+//! backend that works on eight lanes slides in without a caller noticing, as long as it keeps these:
+//!
+//! - **E1** a [`Point`] is a decoded, valid element other than the identity, and only [`Backend::decode`] makes one;
+//! - **E2** a [`Scalar`] is neither zero nor unreduced, so no product with a [`Point`] is the identity;
+//! - **E3** no item's answer depends on its neighbours or on its place in the slice;
+//! - **E4** time depends on the number of items, on the lengths of byte strings and on whether public encodings decode;
+//!   never on a scalar, a key or an element.
 
+use std::sync::OnceLock;
+
+use curve25519_dalek::ristretto::RistrettoPoint;
+use rayon::prelude::*;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use crate::limits::CHUNK;
+use crate::secret::Secret;
+
+mod fallback;
 pub mod sha512;
+pub(crate) mod tally;
+#[cfg(test)]
+mod tests;
+
+use sha512::{HmacKey, Prefix};
+
+/// Bytes of an encoded element, and of a scalar.
+pub const ELEMENT_LEN: usize = 32;
+
+/// A ristretto255 element that was decoded from its one valid encoding and is not the identity (E1).
+///
+/// Messages carry it from the place where they are parsed to the place where it is multiplied, so that the work of
+/// decoding is done once and nobody multiplies what nobody checked.
+#[derive(Clone)]
+pub struct Point {
+    encoding: [u8; ELEMENT_LEN],
+    element: RistrettoPoint,
+}
+
+impl Point {
+    /// The encoding it was decoded from.
+    pub fn encoding(&self) -> &[u8; ELEMENT_LEN] {
+        &self.encoding
+    }
+}
+
+/// An integer modulo the order of the group, not zero (E2). Wiped on drop, without `Debug`.
+///
+/// ```compile_fail
+/// let scalar = strongroom::engine::Scalar::from_bytes(&[1; 32]).unwrap();
+/// println!("{scalar:?}");
+/// ```
+pub struct Scalar(curve25519_dalek::Scalar);
+
+impl Scalar {
+    /// Reads the canonical encoding (RFC 9496 section 4.4); `None` if it is zero or not reduced.
+    ///
+    /// ```
+    /// use strongroom::engine::Scalar;
+    /// let mut bytes = [0; 32];
+    /// assert!(Scalar::from_bytes(&bytes).is_none(), "zero");
+    /// bytes[0] = 1;
+    /// assert!(Scalar::from_bytes(&bytes).is_some());
+    /// assert!(Scalar::from_bytes(&[0xff; 32]).is_none(), "not reduced");
+    /// ```
+    pub fn from_bytes(bytes: &[u8; ELEMENT_LEN]) -> Option<Self> {
+        let scalar: Option<_> = curve25519_dalek::Scalar::from_canonical_bytes(*bytes).into();
+        Scalar::not_zero(scalar?)
+    }
+
+    /// The canonical encoding.
+    pub fn to_bytes(&self) -> Secret<[u8; ELEMENT_LEN]> {
+        Secret::new(self.0.to_bytes())
+    }
+
+    fn not_zero(scalar: curve25519_dalek::Scalar) -> Option<Self> {
+        // Whether it is zero becomes known to the caller in any case; a zero has one chance in 2^252.
+        let zero = bool::from(scalar.ct_eq(&curve25519_dalek::Scalar::ZERO));
+        if zero { None } else { Some(Scalar(scalar)) }
+    }
+}
+
+impl Drop for Scalar {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// What one login multiplies: RFC 9807 sections 6.3.2.2 and 6.4.4, server side.
+#[derive(Clone, Copy)]
+pub struct Exchange<'a> {
+    /// Key of the OPRF for this record.
+    pub oprf_key: &'a Scalar,
+    /// The client's blinded element.
+    pub blinded: &'a Point,
+    /// The server's ephemeral secret.
+    pub server_ephemeral: &'a Scalar,
+    /// The server's static secret.
+    pub server_static: &'a Scalar,
+    /// The client's ephemeral public key.
+    pub client_ephemeral: &'a Point,
+    /// The client's static public key, out of its record.
+    pub client_static: &'a Point,
+}
+
+/// What comes of an [`Exchange`], encoded.
+pub struct Exchanged {
+    /// OPRF key times blinded element.
+    pub evaluated: [u8; ELEMENT_LEN],
+    /// The server's ephemeral public key.
+    pub server_keyshare: [u8; ELEMENT_LEN],
+    /// The three shared secrets, in the order of RFC 9807: ephemeral with ephemeral, static with the client's
+    /// ephemeral, ephemeral with the client's static.
+    pub shared: Secret<[[u8; ELEMENT_LEN]; 3]>,
+}
+
+/// An arithmetic that this machine can run. Copies are free; only this room makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Fallback,
+}
+
+/// The backend in use, chosen at the first call: the fastest that this machine can run, or the one that the environment
+/// variable `STRONGROOM_BACKEND` names. A line in the log says which.
+pub fn backend() -> Backend {
+    static CHOSEN: OnceLock<Backend> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let wanted = std::env::var_os("STRONGROOM_BACKEND");
+        let (backend, known) = choose(wanted.as_deref().and_then(|name| name.to_str()), &Backend::all());
+        if wanted.is_some() && !known {
+            tracing::warn!("STRONGROOM_BACKEND names no backend of this machine and is not obeyed");
+        }
+        tracing::info!(backend = backend.name(), "arithmetic chosen");
+        backend
+    })
+}
+
+/// The backend of that name, or else the fastest; and whether the name was one of them.
+fn choose(wanted: Option<&str>, all: &[Backend]) -> (Backend, bool) {
+    let named = all.iter().find(|backend| Some(backend.name()) == wanted);
+    (named.or(all.first()).copied().unwrap_or(Backend(Kind::Fallback)), named.is_some())
+}
+
+impl Backend {
+    /// Every backend that this machine can run, the fastest first.
+    pub fn all() -> Vec<Backend> {
+        vec![Backend(Kind::Fallback)]
+    }
+
+    /// Its name, as `STRONGROOM_BACKEND` and the log spell it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Fallback => "fallback",
+        }
+    }
+
+    /// Decode, RFC 9496 section 4.3.1. `None` for an encoding that is not valid, and for the identity (E1).
+    pub fn decode(self, encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
+        match self.0 {
+            Kind::Fallback => fallback::decode(encodings),
+        }
+    }
+
+    /// The one-way map, RFC 9496 section 4.3.4, encoded: from 64 uniform bytes to an element of which nobody knows the
+    /// discrete logarithm.
+    pub fn map(self, uniform: &[[u8; 64]]) -> Vec<[u8; ELEMENT_LEN]> {
+        match self.0 {
+            Kind::Fallback => fallback::map(uniform),
+        }
+    }
+
+    /// 64 uniform bytes as an integer, lowest byte first, modulo the order of the group (RFC 9497 section 4.1). `None`
+    /// for zero (E2).
+    pub fn reduce(self, uniform: &[[u8; 64]]) -> Vec<Option<Scalar>> {
+        match self.0 {
+            Kind::Fallback => fallback::reduce(uniform),
+        }
+    }
+
+    /// Each scalar times its own element, encoded.
+    pub fn multiply(self, items: &[(&Scalar, &Point)]) -> Vec<[u8; ELEMENT_LEN]> {
+        match self.0 {
+            Kind::Fallback => fallback::multiply(items),
+        }
+    }
+
+    /// Each scalar times the generator, encoded.
+    pub fn multiply_base(self, scalars: &[&Scalar]) -> Vec<[u8; ELEMENT_LEN]> {
+        match self.0 {
+            Kind::Fallback => fallback::multiply_base(scalars),
+        }
+    }
+
+    /// The group operations of logins, together, so that they share what can be shared.
+    pub fn exchange(self, items: &[Exchange<'_>]) -> Vec<Exchanged> {
+        match self.0 {
+            Kind::Fallback => fallback::exchange(items),
+        }
+    }
+
+    /// SHA-512 after the concatenation of each item's parts, to go on from.
+    pub fn prefixes<const P: usize>(self, items: &[[&[u8]; P]]) -> Vec<Prefix> {
+        match self.0 {
+            Kind::Fallback => items.iter().map(|parts| Prefix::new(parts)).collect(),
+        }
+    }
+
+    /// SHA-512 over each prefix followed by the concatenation of its parts. These digests are secret until the caller
+    /// says otherwise.
+    pub fn digests<const P: usize>(self, items: &[(&Prefix, [&[u8]; P])]) -> Secret<Vec<[u8; 64]>> {
+        Secret::new(match self.0 {
+            Kind::Fallback => items.iter().map(|(prefix, parts)| prefix.digest(parts)).collect(),
+        })
+    }
+
+    /// HMAC-SHA-512 under each key over the concatenation of its parts.
+    pub fn macs<const P: usize>(self, items: &[(&HmacKey, [&[u8]; P])]) -> Secret<Vec<[u8; 64]>> {
+        Secret::new(match self.0 {
+            Kind::Fallback => items.iter().map(|(key, parts)| key.mac(parts)).collect(),
+        })
+    }
+
+    /// Keys of HMAC-SHA-512 made ready.
+    pub fn mac_keys(self, keys: &[[u8; 64]]) -> Vec<HmacKey> {
+        match self.0 {
+            Kind::Fallback => keys.iter().map(|key| HmacKey::new(key)).collect(),
+        }
+    }
+}
+
+/// Runs `work` over `items`, one task a [`CHUNK`], on the rayon pool of the caller. Answers keep the order of the items;
+/// a batch of one chunk stays on the caller's thread. `work` gives one answer an item.
+pub(crate) fn in_chunks<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Send + Sync) -> Vec<R> {
+    if items.len() <= CHUNK {
+        return work(items);
+    }
+    items.par_chunks(CHUNK).flat_map_iter(work).collect()
+}

@@ -1,10 +1,13 @@
 //! SHA-512 (FIPS 180-4), HMAC (RFC 2104) and HKDF (RFC 5869) over it, with midstates that can be kept.
 //!
 //! A [`Midstate`] is what the hash remembers after whole blocks, so a constant prefix or a MAC key is compressed once
-//! and reused. All work goes through [`compress`], which is also where the tests count blocks.
+//! and reused. All work goes through the one function `compress`, which is also where the tests count blocks.
 
 use sha2::block_api::compress512;
+use subtle::{Choice, ConditionallySelectable};
 use zeroize::Zeroize;
+
+use super::tally;
 
 /// Bytes of a block.
 pub const BLOCK_LEN: usize = 128;
@@ -52,39 +55,15 @@ impl Midstate {
 
     /// The digest of everything so far followed by `parts`.
     pub fn digest(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
-        let mut state = self.clone();
-        let mut block = [0u8; BLOCK_LEN];
-        let mut filled = 0;
-        let mut length = u128::from(self.blocks) * BLOCK_LEN as u128;
-        for part in parts {
-            length += part.len() as u128;
-            let mut part = *part;
-            while !part.is_empty() {
-                let take = part.len().min(BLOCK_LEN - filled);
-                let (head, tail) = part.split_at(take);
-                block[filled..filled + take].copy_from_slice(head);
-                filled += take;
-                part = tail;
-                if filled == BLOCK_LEN {
-                    compress(&mut state.words, std::slice::from_ref(&block));
-                    filled = 0;
-                }
-            }
+        Prefix::from(self.clone()).into_digest(parts)
+    }
+
+    /// Takes the words of `other` if `choice`, in the same time either way. Both stand after the same number of blocks.
+    fn conditional_assign(&mut self, other: &Self, choice: Choice) {
+        debug_assert_eq!(self.blocks, other.blocks, "the number of blocks is no secret");
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            word.conditional_assign(other, choice);
         }
-        block[filled] = 0x80;
-        block[filled + 1..].fill(0);
-        if filled >= BLOCK_LEN - 16 {
-            compress(&mut state.words, std::slice::from_ref(&block));
-            block.fill(0);
-        }
-        block[BLOCK_LEN - 16..].copy_from_slice(&(length * 8).to_be_bytes());
-        compress(&mut state.words, std::slice::from_ref(&block));
-        block.zeroize();
-        let mut digest = [0; DIGEST_LEN];
-        for (bytes, word) in digest.chunks_exact_mut(8).zip(&state.words) {
-            bytes.copy_from_slice(&word.to_be_bytes());
-        }
-        digest
     }
 }
 
@@ -94,8 +73,76 @@ impl Default for Midstate {
     }
 }
 
+/// The hash after any number of bytes, to go on from in more than one direction. Wiped on drop.
+#[derive(Clone, Zeroize)]
+#[zeroize(drop)]
+pub struct Prefix {
+    state: Midstate,
+    /// Bytes that do not fill a block yet; those from `filled` on mean nothing.
+    tail: [u8; BLOCK_LEN],
+    filled: usize,
+}
+
+impl From<Midstate> for Prefix {
+    fn from(state: Midstate) -> Self {
+        Prefix { state, tail: [0; BLOCK_LEN], filled: 0 }
+    }
+}
+
+impl Prefix {
+    /// The hash after `parts`.
+    pub fn new(parts: &[&[u8]]) -> Self {
+        let mut prefix = Prefix::from(Midstate::new());
+        prefix.take(parts);
+        prefix
+    }
+
+    /// Takes `parts` in.
+    fn take(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            let mut part = *part;
+            while !part.is_empty() {
+                let (head, rest) = part.split_at(part.len().min(BLOCK_LEN - self.filled));
+                self.tail[self.filled..self.filled + head.len()].copy_from_slice(head);
+                self.filled += head.len();
+                part = rest;
+                if self.filled == BLOCK_LEN {
+                    compress(&mut self.state.words, std::slice::from_ref(&self.tail));
+                    self.state.blocks += 1;
+                    self.filled = 0;
+                }
+            }
+        }
+    }
+
+    /// The digest of everything so far followed by `parts`.
+    pub fn digest(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
+        self.clone().into_digest(parts)
+    }
+
+    /// The digest, where this prefix is not needed again.
+    fn into_digest(mut self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
+        self.take(parts);
+        let bits = (u128::from(self.state.blocks) * BLOCK_LEN as u128 + self.filled as u128) * 8;
+        self.tail[self.filled] = 0x80;
+        self.tail[self.filled + 1..].fill(0);
+        if self.filled >= BLOCK_LEN - 16 {
+            compress(&mut self.state.words, std::slice::from_ref(&self.tail));
+            self.tail.fill(0);
+        }
+        self.tail[BLOCK_LEN - 16..].copy_from_slice(&bits.to_be_bytes());
+        compress(&mut self.state.words, std::slice::from_ref(&self.tail));
+        let mut digest = [0; DIGEST_LEN];
+        for (bytes, word) in digest.chunks_exact_mut(8).zip(&self.state.words) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        digest
+    }
+}
+
 /// The compression function, and the one place where blocks are counted.
 fn compress(words: &mut [u64; 8], blocks: &[[u8; BLOCK_LEN]]) {
+    tally::count(|tally| tally.blocks += blocks.len());
     compress512(words, blocks);
 }
 
@@ -130,6 +177,12 @@ impl HmacKey {
         let mac_key = HmacKey { inner: pad(&block, 0x36), outer: pad(&block, 0x5c) };
         block.zeroize();
         mac_key
+    }
+
+    /// Takes the key that `other` is if `choice`, in the same time either way.
+    pub fn conditional_assign(&mut self, other: &Self, choice: Choice) {
+        self.inner.conditional_assign(&other.inner, choice);
+        self.outer.conditional_assign(&other.outer, choice);
     }
 
     /// HMAC-SHA-512 over the concatenation of `parts`.
@@ -175,6 +228,8 @@ pub fn extract(salt: &HmacKey, material: &[&[u8]]) -> [u8; DIGEST_LEN] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
     use hmac::{KeyInit, Mac};
     use sha2::Digest;
 
@@ -192,6 +247,9 @@ mod tests {
             assert_eq!(digest(&[&message]), expected);
             let (head, tail) = message.split_at(length / 3);
             assert_eq!(digest(&[head, tail]), expected);
+            let prefix = Prefix::new(&[head]);
+            assert_eq!(prefix.digest(&[tail]), expected);
+            assert_eq!(prefix.digest(&[tail]), expected, "a prefix is not used up");
             if length >= BLOCK_LEN {
                 let (block, rest) = message.split_first_chunk().expect("a block");
                 assert_eq!(Midstate::new().after(block).digest(&[rest]), expected);
@@ -207,6 +265,16 @@ mod tests {
             oracle.update(&message);
             let expected: [u8; 64] = oracle.finalize().into_bytes().into();
             assert_eq!(HmacKey::new(&key).mac(&[&message]), expected);
+        }
+    }
+
+    #[test]
+    fn a_choice_takes_one_key_or_the_other_whole() {
+        let (real, fake) = (HmacKey::new(b"real"), HmacKey::new(b"fake"));
+        for (choice, expected) in [(0, &fake), (1, &real)] {
+            let mut chosen = fake.clone();
+            chosen.conditional_assign(&real, Choice::from(choice));
+            assert_eq!(chosen.mac(&[b"message"]), expected.mac(&[b"message"]));
         }
     }
 

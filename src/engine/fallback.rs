@@ -1,0 +1,111 @@
+//! The doors of the engine on curve25519-dalek, for machines without anything faster.
+//!
+//! Encoding an element takes an inverse square root of its own; encoding the *double* of an element takes an inversion,
+//! which a whole batch shares. So every product here is made with half the scalar (there is an inverse of two modulo the
+//! order) and encoded by [`RistrettoPoint::double_and_compress_batch`]. That function leaves scratch on the heap that it
+//! does not wipe; what is ours is wiped here.
+
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use zeroize::Zeroize;
+
+use super::{ELEMENT_LEN, Exchange, Exchanged, Point, Scalar, tally};
+use crate::secret::Secret;
+
+pub(super) fn decode(encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
+    tally::count(|tally| tally.decoded += encodings.len());
+    encodings
+        .iter()
+        .map(|encoding| {
+            let element = CompressedRistretto(*encoding).decompress()?;
+            // The identity has one valid encoding, 32 zero bytes.
+            (*encoding != [0; ELEMENT_LEN]).then_some(Point { encoding: *encoding, element })
+        })
+        .collect()
+}
+
+pub(super) fn map(uniform: &[[u8; 64]]) -> Vec<[u8; ELEMENT_LEN]> {
+    tally::count(|tally| {
+        tally.mapped += uniform.len();
+        tally.encoded += uniform.len();
+    });
+    uniform.iter().map(|bytes| RistrettoPoint::from_uniform_bytes(bytes).compress().to_bytes()).collect()
+}
+
+pub(super) fn reduce(uniform: &[[u8; 64]]) -> Vec<Option<Scalar>> {
+    tally::count(|tally| tally.reduced += uniform.len());
+    uniform.iter().map(|bytes| Scalar::not_zero(curve25519_dalek::Scalar::from_bytes_mod_order_wide(bytes))).collect()
+}
+
+pub(super) fn multiply(items: &[(&Scalar, &Point)]) -> Vec<[u8; ELEMENT_LEN]> {
+    let mut halves = Halves::with_capacity(items.len());
+    for (scalar, point) in items {
+        halves.push(&half(scalar), point);
+    }
+    halves.encode_doubled().expose().clone()
+}
+
+pub(super) fn multiply_base(scalars: &[&Scalar]) -> Vec<[u8; ELEMENT_LEN]> {
+    let mut halves = Halves::with_capacity(scalars.len());
+    for scalar in scalars {
+        halves.push_base(&half(scalar));
+    }
+    halves.encode_doubled().expose().clone()
+}
+
+pub(super) fn exchange(items: &[Exchange<'_>]) -> Vec<Exchanged> {
+    const PRODUCTS: usize = 5;
+    let mut halves = Halves::with_capacity(items.len() * PRODUCTS);
+    for item in items {
+        let ephemeral = half(item.server_ephemeral);
+        halves.push(&half(item.oprf_key), item.blinded);
+        halves.push_base(&ephemeral);
+        halves.push(&ephemeral, item.client_ephemeral);
+        halves.push(&half(item.server_static), item.client_ephemeral);
+        halves.push(&ephemeral, item.client_static);
+    }
+    let encodings = halves.encode_doubled();
+    let (products, _) = encodings.expose().as_chunks::<PRODUCTS>();
+    products
+        .iter()
+        .map(|[evaluated, server_keyshare, shared @ ..]| Exchanged {
+            evaluated: *evaluated,
+            server_keyshare: *server_keyshare,
+            shared: Secret::new(*shared),
+        })
+        .collect()
+}
+
+/// Half of a scalar, modulo the order.
+fn half(scalar: &Scalar) -> Scalar {
+    Scalar(scalar.0.div_by_2())
+}
+
+/// Halves of the elements that a batch will encode. Wiped on drop.
+#[derive(Zeroize)]
+#[zeroize(drop)]
+struct Halves(Vec<RistrettoPoint>);
+
+impl Halves {
+    /// Room for `products` elements; with less, a growing vector would leave copies behind.
+    fn with_capacity(products: usize) -> Self {
+        Halves(Vec::with_capacity(products))
+    }
+
+    fn push(&mut self, scalar: &Scalar, point: &Point) {
+        tally::count(|tally| tally.multiplied += 1);
+        self.0.push(scalar.0 * point.element);
+    }
+
+    fn push_base(&mut self, scalar: &Scalar) {
+        tally::count(|tally| tally.multiplied_base += 1);
+        self.0.push(RistrettoPoint::mul_base(&scalar.0));
+    }
+
+    fn encode_doubled(&self) -> Secret<Vec<[u8; ELEMENT_LEN]>> {
+        tally::count(|tally| tally.encoded += self.0.len());
+        let mut encodings = RistrettoPoint::double_and_compress_batch(&self.0);
+        let copied = Secret::new(encodings.iter().map(CompressedRistretto::to_bytes).collect());
+        encodings.zeroize();
+        copied
+    }
+}
