@@ -1,5 +1,55 @@
-//! Secrets at rest.
+//! Secrets at rest: AES-256-GCM-SIV (RFC 8452), key epochs, where the root key comes from.
+//!
+//! ```text
+//! root key (RootSource)  -> epoch key (EpochKeys)  -> record key -> commitment, cipher key
+//!                                                  -> blob key   -> commitment, cipher key
+//! ticket key (TicketKeys)                                        -> commitment, cipher key
+//! ```
+//!
+//! Everything sealed is a header in clear, then nonce, commitment, ciphertext and tag; what it belongs to is
+//! authenticated with it, so sealed bytes open only where they were put.
 
+mod cipher;
+mod epoch;
+mod file_root;
+mod record;
+mod root;
 mod sealed;
+mod ticket;
 
+#[cfg(test)]
+mod tests;
+
+pub use cipher::Nonce;
+pub use epoch::{BLOB_OVERHEAD, EpochKeys, OpenItem, SealItem, blob_epoch};
+pub use file_root::FileRoot;
+pub use record::Record;
+pub use root::{EpochKey, MemoryRoot, RootSource};
 pub use sealed::{HEADER_LEN, Header, PLAIN_LEN, SEALED_LEN, Sealed, VERSION};
+pub use ticket::{ENROLMENT_TICKET_LEN, EnrolmentTicket, LOGIN_TICKET_LEN, LoginTicket, Ticket, TicketKey, TicketKeys};
+
+use rayon::prelude::*;
+
+use crate::error::Fault;
+use crate::limits::CHUNK;
+use crate::secret::fill_random;
+
+/// One result an item, in order, whole chunks of them on every core.
+fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+    if items.len() <= CHUNK {
+        return items.iter().map(work).collect();
+    }
+    items.par_iter().with_min_len(CHUNK).map(work).collect()
+}
+
+/// Gives each item 96 random bits, drawn for all at once.
+fn with_nonces<T: Copy, R>(
+    items: &[T],
+    seal: impl FnOnce(&[(T, Nonce)]) -> Vec<Result<R, Fault>>,
+) -> Vec<Result<R, Fault>> {
+    let mut nonces = vec![Nonce::default(); items.len()];
+    match fill_random(nonces.as_flattened_mut()) {
+        Ok(()) => seal(&items.iter().copied().zip(nonces).collect::<Vec<_>>()),
+        Err(fault) => items.iter().map(|_| Err(fault.clone())).collect(),
+    }
+}

@@ -1,5 +1,6 @@
 //! [`Sealed`]: the bytes of a record at rest, all of one size, and the [`Header`] that stands before them in clear.
 
+use super::cipher::OVERHEAD;
 use crate::error::Fault;
 use crate::limits::SECRET_MAX;
 use crate::wire::{Invalid, Reader, Writer};
@@ -14,7 +15,7 @@ pub const PLAIN_LEN: usize = 32 + 1 + 192 + 2 + SECRET_MAX;
 pub const HEADER_LEN: usize = 1 + 4 + 2;
 
 /// Bytes of a sealed record: header, nonce, commitment, ciphertext, tag.
-pub const SEALED_LEN: usize = HEADER_LEN + 12 + 32 + PLAIN_LEN + 16;
+pub const SEALED_LEN: usize = HEADER_LEN + PLAIN_LEN + OVERHEAD;
 
 /// What may be known of a sealed record without its key; authenticated together with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,20 @@ impl Header {
 pub struct Sealed(Box<[u8; SEALED_LEN]>);
 
 impl Sealed {
+    /// Header, and whatever `fill` writes behind it.
+    pub(super) fn build(header: Header, fill: impl FnOnce(&mut [u8]) -> Result<(), Invalid>) -> Result<Self, Invalid> {
+        let mut bytes = Box::new([0; SEALED_LEN]);
+        let (head, body) = bytes.split_at_mut(HEADER_LEN);
+        head.copy_from_slice(&header.encode());
+        fill(body)?;
+        Ok(Sealed(bytes))
+    }
+
+    /// What stands behind the header.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.0[HEADER_LEN..]
+    }
+
     /// Takes bytes of the right length and version.
     ///
     /// # Errors

@@ -1,0 +1,295 @@
+//! [`EpochKeys`]: records and blobs sealed under the keys of epochs (DESIGN section 5).
+
+use std::collections::BTreeMap;
+
+use zeroize::Zeroize;
+
+use super::cipher::{Committing, Nonce, OVERHEAD};
+use super::record::Record;
+use super::root::{EpochKey, RootSource};
+use super::sealed::{HEADER_LEN, Header, Sealed, VERSION};
+use super::{each, with_nonces};
+use crate::account::AccountId;
+use crate::engine::sha512::HmacKey;
+use crate::error::Fault;
+use crate::secret::{Secret, random_array};
+use crate::wire::Invalid;
+
+/// By how many bytes a sealed blob is longer than what it holds: version, epoch, nonce, commitment, tag.
+pub const BLOB_OVERHEAD: usize = BLOB_HEADER_LEN + OVERHEAD;
+
+const BLOB_HEADER_LEN: usize = 1 + 4;
+const RECORD: &[u8; 6] = b"record";
+const BLOB: &[u8; 4] = b"blob";
+
+/// A record to be sealed, and what it is sealed to.
+#[derive(Clone, Copy)]
+pub struct SealItem<'a> {
+    /// Whose it is.
+    pub account: &'a AccountId,
+    /// Which of that account's generations.
+    pub generation: u32,
+    /// Number of the OPRF seed and static key that made it.
+    pub key_number: u16,
+    /// What is sealed.
+    pub record: &'a Record,
+}
+
+/// A sealed record, and what it must have been sealed to.
+#[derive(Clone, Copy)]
+pub struct OpenItem<'a> {
+    /// Whose it is.
+    pub account: &'a AccountId,
+    /// Which of that account's generations.
+    pub generation: u32,
+    /// The sealed bytes.
+    pub sealed: &'a Sealed,
+}
+
+/// The keys of one or several epochs. New bytes are sealed under the newest; old ones open while their epoch is held.
+///
+/// Calls take slices and give one result an item, in order; a bad item never harms its neighbours. Every record takes
+/// the same path, so opening a decoy (a record that the vault sealed for nobody) cannot be told from opening a real one.
+///
+/// ```
+/// use strongroom::account::AccountId;
+/// use strongroom::wrap::{EpochKeys, MemoryRoot, OpenItem, Record, RootSource, SealItem};
+/// let source = MemoryRoot::new();
+/// source.create(1)?;
+/// let keys = EpochKeys::load(&source, 1)?;
+///
+/// let account = &AccountId::derive("example.org/backup", "+15550100");
+/// let record = &Record::new(&[1; 32], 1, &[2; 192], b"a wrapped secret").expect("1 to 512 bytes");
+/// let sealed = keys.seal(&[SealItem { account, generation: 1, key_number: 1, record }]).remove(0)?;
+/// let opened = keys.open(&[OpenItem { account, generation: 1, sealed: &sealed }]).remove(0)?;
+/// assert_eq!(opened.secret(), b"a wrapped secret");
+/// assert!(keys.open(&[OpenItem { account, generation: 2, sealed: &sealed }]).remove(0).is_err());
+/// # Ok::<(), strongroom::error::Fault>(())
+/// ```
+pub struct EpochKeys {
+    newest: u32,
+    // Boxed, since a map moves its values about and a move leaves a copy behind.
+    held: BTreeMap<u32, Box<HmacKey>>,
+}
+
+impl EpochKeys {
+    /// Holds one epoch, the newest.
+    pub fn new(epoch: u32, key: &EpochKey) -> Self {
+        EpochKeys { newest: epoch, held: BTreeMap::from([(epoch, Box::new(HmacKey::new(key.expose())))]) }
+    }
+
+    /// Holds every epoch that a source has a root of.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if `newest` is not among them, else as [`RootSource::derive`].
+    pub fn load(source: &dyn RootSource, newest: u32) -> Result<Self, Fault> {
+        let mut keys = EpochKeys::new(newest, &source.derive(newest)?);
+        for epoch in source.epochs()? {
+            if epoch != newest {
+                keys.insert(epoch, &source.derive(epoch)?)?;
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Holds one more epoch; which is the newest stays as it is.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if the epoch is held already.
+    pub fn insert(&mut self, epoch: u32, key: &EpochKey) -> Result<(), Fault> {
+        if self.holds(epoch) {
+            return Err(Fault::Key(format!("a key of epoch {epoch} is held already")));
+        }
+        self.held.insert(epoch, Box::new(HmacKey::new(key.expose())));
+        Ok(())
+    }
+
+    /// Seals under this epoch from now on.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if it is not held, or is older than the newest.
+    pub fn name_newest(&mut self, epoch: u32) -> Result<(), Fault> {
+        self.key(epoch)?;
+        if epoch < self.newest {
+            return Err(Fault::Key(format!("epoch {epoch} is older than the newest, {}", self.newest)));
+        }
+        self.newest = epoch;
+        Ok(())
+    }
+
+    /// Drops the keys of all epochs before this one.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if the newest would be among them; nothing is dropped.
+    pub fn forget_below(&mut self, epoch_min: u32) -> Result<(), Fault> {
+        if self.newest < epoch_min {
+            return Err(Fault::Key(format!("epoch {} is the newest; name a newer one first", self.newest)));
+        }
+        self.held = self.held.split_off(&epoch_min);
+        Ok(())
+    }
+
+    /// The epoch that new bytes are sealed under.
+    pub fn newest(&self) -> u32 {
+        self.newest
+    }
+
+    /// Whether the key of an epoch is held.
+    pub fn holds(&self, epoch: u32) -> bool {
+        self.held.contains_key(&epoch)
+    }
+
+    /// The epochs held, in order.
+    pub fn epochs(&self) -> impl Iterator<Item = u32> + '_ {
+        self.held.keys().copied()
+    }
+
+    /// Seals records under the newest epoch, each with a nonce of its own.
+    ///
+    /// # Errors
+    /// An item's result is [`Fault::Randomness`] if the operating system gives no nonces.
+    pub fn seal(&self, items: &[SealItem<'_>]) -> Vec<Result<Sealed, Fault>> {
+        with_nonces(items, |items| self.seal_with(items))
+    }
+
+    /// [`EpochKeys::seal`] with the nonces given.
+    ///
+    /// # Errors
+    /// None is known; the type leaves room for a key that is not at hand.
+    pub fn seal_with(&self, items: &[(SealItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
+        each(items, |(item, nonce)| self.seal_one(item, nonce))
+    }
+
+    /// Opens records, each under the epoch that its header names.
+    ///
+    /// # Errors
+    /// An item's result is [`Fault::Key`] if its epoch is not held, [`Fault::Damaged`], without saying where, if the
+    /// bytes were not sealed to that account, generation and header.
+    pub fn open(&self, items: &[OpenItem<'_>]) -> Vec<Result<Record, Fault>> {
+        each(items, |item| self.open_one(item))
+    }
+
+    /// Opens records and seals them under the newest epoch, to the same account, generation and key number.
+    ///
+    /// # Errors
+    /// An item's result is what [`EpochKeys::open`] or [`EpochKeys::seal`] would say of it.
+    pub fn rewrap(&self, items: &[OpenItem<'_>]) -> Vec<Result<Sealed, Fault>> {
+        with_nonces(items, |items| self.rewrap_with(items))
+    }
+
+    /// [`EpochKeys::rewrap`] with the nonces given.
+    ///
+    /// # Errors
+    /// As [`EpochKeys::open`].
+    pub fn rewrap_with(&self, items: &[(OpenItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
+        each(items, |(item, nonce)| {
+            let record = &self.open_one(item)?;
+            let OpenItem { account, generation, sealed } = *item;
+            let key_number = sealed.header().key_number;
+            self.seal_one(&SealItem { account, generation, key_number, record }, nonce)
+        })
+    }
+
+    /// Seals bytes of any length under the newest epoch. `purpose` names what they are: a blob opens only for the
+    /// purpose it was sealed for. Its length shows.
+    ///
+    /// # Errors
+    /// [`Fault::Randomness`] if the operating system gives no nonce.
+    pub fn seal_blob(&self, purpose: &str, plain: &[u8]) -> Result<Vec<u8>, Fault> {
+        self.seal_blob_with(purpose, plain, &random_array()?)
+    }
+
+    /// [`EpochKeys::seal_blob`] with the nonce given.
+    ///
+    /// # Errors
+    /// [`Fault::Limit`] above the 2^36 bytes of RFC 8452 section 6.
+    pub fn seal_blob_with(&self, purpose: &str, plain: &[u8], nonce: &Nonce) -> Result<Vec<u8>, Fault> {
+        let mut sealed = vec![VERSION; BLOB_OVERHEAD + plain.len()];
+        let (header, body) = sealed.split_at_mut(BLOB_HEADER_LEN);
+        header[1..].copy_from_slice(&self.newest.to_be_bytes());
+        let associated = [&*header, BLOB, purpose.as_bytes()].concat();
+        let too_long = |Invalid| Fault::Limit("a blob is longer than AES-GCM-SIV seals".to_owned());
+        self.blob_key(self.newest, purpose)?.seal(nonce, &associated, plain, body).map_err(too_long)?;
+        Ok(sealed)
+    }
+
+    /// Opens a blob.
+    ///
+    /// # Errors
+    /// [`Fault::Format`] on another version, [`Fault::Key`] if its epoch is not held, [`Fault::Damaged`], without saying
+    /// where, if the bytes were not sealed for that purpose.
+    pub fn open_blob(&self, purpose: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, Fault> {
+        let epoch = blob_epoch(sealed)?;
+        let (header, body) = sealed.split_at(BLOB_HEADER_LEN);
+        let associated = [header, BLOB, purpose.as_bytes()].concat();
+        let mut plain = Secret::new(vec![0; sealed.len() - BLOB_OVERHEAD]);
+        let opened = self.blob_key(epoch, purpose)?.open(body, &associated, plain.expose_mut());
+        opened.map_err(|Invalid| Fault::Damaged(format!("the sealed {purpose} does not open")))?;
+        Ok(plain)
+    }
+
+    fn key(&self, epoch: u32) -> Result<&HmacKey, Fault> {
+        self.held.get(&epoch).map(Box::as_ref).ok_or_else(|| {
+            Fault::Key(format!("epoch {epoch} is needed and its key is not held; its root key is gone or not loaded"))
+        })
+    }
+
+    fn record_key(&self, epoch: u32, account: &AccountId, generation: u32) -> Result<Committing, Fault> {
+        let info: [&[u8]; 3] = [RECORD, account.as_bytes(), &generation.to_be_bytes()];
+        Ok(committing(self.key(epoch)?, &info))
+    }
+
+    fn blob_key(&self, epoch: u32, purpose: &str) -> Result<Committing, Fault> {
+        Ok(committing(self.key(epoch)?, &[BLOB, purpose.as_bytes()]))
+    }
+
+    fn seal_one(&self, item: &SealItem<'_>, nonce: &Nonce) -> Result<Sealed, Fault> {
+        let header = Header { epoch: self.newest, key_number: item.key_number };
+        let key = self.record_key(header.epoch, item.account, item.generation)?;
+        let associated = record_associated(header, item.account, item.generation);
+        // The lengths are constants; no record can fail here.
+        Sealed::build(header, |body| key.seal(nonce, &associated, item.record.encode(), body)).map_err(damaged)
+    }
+
+    fn open_one(&self, item: &OpenItem<'_>) -> Result<Record, Fault> {
+        let header = item.sealed.header();
+        let key = self.record_key(header.epoch, item.account, item.generation)?;
+        let associated = record_associated(header, item.account, item.generation);
+        Record::filled(|plain| key.open(item.sealed.body(), &associated, plain)).map_err(damaged)
+    }
+}
+
+/// The epoch that a sealed blob names.
+///
+/// # Errors
+/// [`Fault::Damaged`] if it is too short to be one, [`Fault::Format`] on another version.
+pub fn blob_epoch(sealed: &[u8]) -> Result<u32, Fault> {
+    match sealed {
+        [VERSION, e0, e1, e2, e3, ..] if sealed.len() >= BLOB_OVERHEAD => Ok(u32::from_be_bytes([*e0, *e1, *e2, *e3])),
+        [found, ..] if *found != VERSION => Err(Fault::Format { what: "a sealed blob", found: *found, reads: VERSION }),
+        _ => Err(Fault::Damaged(format!("a sealed blob has {} bytes", sealed.len()))),
+    }
+}
+
+/// What a sealed record binds beside its key: format version, epoch and key number (the header), account, generation,
+/// purpose.
+fn record_associated(header: Header, account: &AccountId, generation: u32) -> [u8; HEADER_LEN + 32 + 4 + RECORD.len()] {
+    let mut bytes = [0; HEADER_LEN + 32 + 4 + RECORD.len()];
+    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+    bytes[HEADER_LEN..HEADER_LEN + 32].copy_from_slice(account.as_bytes());
+    bytes[HEADER_LEN + 32..HEADER_LEN + 36].copy_from_slice(&generation.to_be_bytes());
+    bytes[HEADER_LEN + 36..].copy_from_slice(RECORD);
+    bytes
+}
+
+/// HKDF-Expand (RFC 5869 section 2.3) from an epoch key to the one that commits and seals.
+fn committing(epoch: &HmacKey, info: &[&[u8]]) -> Committing {
+    let mut secret: [u8; 64] = epoch.expand_array(info);
+    let key = Committing::new(&HmacKey::new(&secret));
+    secret.zeroize();
+    key
+}
+
+fn damaged(_: Invalid) -> Fault {
+    Fault::Damaged("a sealed record does not open".to_owned())
+}
