@@ -3,6 +3,7 @@
 use super::command::{Digests, KeyedDigest, Proof, Verdict, read_digest, write_digest};
 use super::policy::Policy;
 use crate::error::Refusal;
+use crate::limits::ATTEMPTS_LIMIT;
 use crate::wire::{Invalid, Reader, Writer};
 use crate::wrap::Header;
 
@@ -35,6 +36,9 @@ pub enum Record {
 }
 
 /// The counters of one account (DESIGN section 3).
+///
+/// Its fields are 96 bytes, and nothing lies behind them while the window is empty. The rules change it in place: each
+/// looks at everything that could refuse before it moves the first counter.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Account {
     pub(super) spent: u32,
@@ -44,9 +48,13 @@ pub struct Account {
     pub(super) owed: u32,
     pub(super) pardoned: u32,
     pub(super) last_charge_s: u64,
-    pub(super) window: Vec<Charged>,
+    /// Exactly as long as it is full: most accounts have none, and few have more than one.
+    pub(super) window: Box<[Charged]>,
     pub(super) record: Record,
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Account>() <= 96, "what an account may take of the memory of ten million");
 
 impl Account {
     /// Attempts charged, ever.
@@ -101,7 +109,7 @@ impl Account {
 
     /// Attempts in the open window.
     pub fn open(&self) -> u32 {
-        self.spent - self.cleared.max(self.began)
+        self.spent.saturating_sub(self.cleared.max(self.began))
     }
 
     /// Attempts left in the window.
@@ -135,57 +143,74 @@ impl Account {
         }
     }
 
-    pub(super) fn charge(&mut self, policy: &Policy, time_s: u64, digests: &Digests) -> Verdict {
+    pub(super) fn charge(&mut self, policy: &Policy, time_s: u64, digests: &Digests) -> Result<Verdict, Refusal> {
+        // A repetition is known before the window is tested (L9): the last attempt's lost reply is not lost.
         let (ordinal, again) = match self.charged_before(digests) {
             Some(ordinal) => (ordinal, true),
-            None if self.open() >= policy.attempts_max || self.spent == u32::MAX => {
-                return Verdict::Refused(Refusal::Exhausted);
-            }
+            None if self.open() >= policy.attempts_max || self.spent == u32::MAX => return Err(Refusal::Exhausted),
             None => {
                 self.spent += 1;
                 self.last_charge_s = time_s;
-                self.window.push(Charged { ordinal: self.spent, digest: digests.current });
+                self.remember(Charged { ordinal: self.spent, digest: digests.current });
                 (self.spent, false)
             }
         };
         let remaining = self.remaining(policy);
-        Verdict::Charged { generation: self.generation, ordinal, live: self.is_live(), remaining, again }
+        Ok(Verdict::Charged { generation: self.generation, ordinal, live: self.is_live(), remaining, again })
+    }
+
+    fn remember(&mut self, charged: Charged) {
+        let mut window = std::mem::take(&mut self.window).into_vec();
+        window.reserve_exact(1);
+        window.push(charged);
+        self.window = window.into_boxed_slice();
     }
 
     pub(super) fn clear(&mut self, time_s: u64, generation: u32, proof: &Proof) -> Result<Verdict, Refusal> {
-        let charged_here = proof.ordinal > self.began && proof.ordinal <= self.spent;
-        if !self.is_live() || generation != self.generation || !charged_here {
-            return Err(Refusal::Stale);
-        }
-        if proof.expiry_s < time_s {
-            return Err(Refusal::TicketExpired);
-        }
+        self.may_clear(time_s, generation, proof)?;
         let again = proof.ordinal <= self.cleared;
-        if !again {
-            self.cleared = proof.ordinal;
-            self.window.retain(|charged| charged.ordinal > proof.ordinal);
-        }
+        self.clear_up_to(proof.ordinal);
         Ok(Verdict::Cleared { again })
     }
 
-    /// The checks of an enrolment, in the order in which they are told; the caller has the comparison of L6 behind it.
-    pub(super) fn enrol(
-        &mut self,
+    /// Whether a proven success at this ordinal counts (L4).
+    fn may_clear(&self, time_s: u64, generation: u32, proof: &Proof) -> Result<(), Refusal> {
+        // Ordinals never repeat, so one above `began` cannot be another generation's; the ticket names both, and both
+        // are held against the state.
+        let charged_here = proof.ordinal > self.began && proof.ordinal <= self.spent;
+        if !self.is_live() || generation != self.generation || !charged_here {
+            Err(Refusal::Stale)
+        } else if proof.expiry_s < time_s {
+            Err(Refusal::TicketExpired)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn clear_up_to(&mut self, ordinal: u32) {
+        if ordinal > self.cleared {
+            self.cleared = ordinal;
+            let gone = self.window.partition_point(|charged| charged.ordinal <= ordinal);
+            self.window = self.window[gone..].into();
+        }
+    }
+
+    /// Whether an enrolment may end the present generation: its checks, in the order in which they are told. The caller
+    /// has the comparison of L6 behind it.
+    pub(super) fn may_replace(
+        &self,
         policy: &Policy,
         time_s: u64,
         generation: u32,
         expiry_s: u64,
-        record: Record,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<(), Refusal> {
         if expiry_s < time_s {
             return Err(Refusal::TicketExpired);
         }
         if generation != self.generation {
             return Err(Refusal::Stale);
         }
-        self.may_enrol(policy)?;
-        self.begin(record)?;
-        Ok(Verdict::Enrolled { generation: self.generation, again: false })
+        self.may_enrol(policy)
     }
 
     /// Whether this very finish made the record that lives (L6).
@@ -207,29 +232,36 @@ impl Account {
             return Err(Refusal::Stale);
         }
         match proof {
-            // A proven removal is a proven success: what led up to it is not owed.
-            Some(proof) => self.clear(time_s, generation, proof).map(|_| ())?,
+            Some(proof) => self.may_clear(time_s, generation, proof)?,
             None if policy.unproven_removal => {}
             None => return Err(Refusal::Forbidden),
         }
-        self.begin(Record::None)?;
+        let next = self.next_generation()?;
+        if let Some(proof) = proof {
+            // A proven removal is a proven success: what led up to it is not owed.
+            self.clear_up_to(proof.ordinal);
+        }
+        self.begin(next, Record::None);
         Ok(Verdict::Done)
     }
 
+    /// The number of the generation after this one.
+    pub(super) fn next_generation(&self) -> Result<u32, Refusal> {
+        self.generation.checked_add(1).ok_or(Refusal::LifetimeUsed)
+    }
+
     /// Ends the present generation and begins the next.
-    fn begin(&mut self, record: Record) -> Result<(), Refusal> {
-        let next = self.generation.checked_add(1).ok_or(Refusal::LifetimeUsed)?;
+    pub(super) fn begin(&mut self, generation: u32, record: Record) {
         self.owed = self.owed_at_end();
-        self.generation = next;
+        self.generation = generation;
         self.began = self.spent;
-        self.window = Vec::new();
+        self.window = Box::default();
         self.record = record;
-        Ok(())
     }
 
     /// Whether a sweep destroys the record at this time (L8).
     pub(super) fn is_due(&self, policy: &Policy, time_s: u64) -> bool {
-        self.is_full(policy) && time_s >= self.last_charge_s.saturating_add(policy.destroy_after_s)
+        self.is_full(policy) && time_s.saturating_sub(self.last_charge_s) >= policy.destroy_after_s
     }
 
     /// Whether the record lives and its window is full.
@@ -239,11 +271,39 @@ impl Account {
 
     pub(super) fn destroy(&mut self) {
         self.record = Record::Destroyed;
-        self.window = Vec::new();
+        self.window = Box::default();
+    }
+
+    /// The same record under another epoch key, never an older one, provided that its bytes are unchanged since they
+    /// were read.
+    pub(super) fn rewrap(
+        &mut self,
+        generation: u32,
+        read: u32,
+        admitted: Result<Header, Refusal>,
+    ) -> Result<Verdict, Refusal> {
+        match &mut self.record {
+            Record::Live { header, rewraps, .. } if self.generation == generation && *rewraps == read => {
+                let new = admitted?;
+                let next = read.checked_add(1).ok_or(Refusal::Forbidden)?;
+                if new.key_number != header.key_number || new.epoch < header.epoch {
+                    return Err(Refusal::Stale);
+                }
+                (*header, *rewraps) = (new, next);
+                Ok(Verdict::Done)
+            }
+            _ => Err(Refusal::Stale),
+        }
+    }
+
+    /// Charges that no success can clear any more: on ended records, and on one that is destroyed, which without this
+    /// could be beyond pardon where `lifetime_max` is less than twice `attempts_max`.
+    fn beyond_clearing(&self) -> u32 {
+        if self.record == Record::Destroyed { self.owed_at_end() } else { self.owed }
     }
 
     pub(super) fn pardon(&mut self, pardoned: u32) -> Result<Verdict, Refusal> {
-        if pardoned > self.owed {
+        if pardoned > self.beyond_clearing() {
             return Err(Refusal::Forbidden);
         }
         self.pardoned = self.pardoned.max(pardoned);
@@ -296,7 +356,7 @@ impl Account {
             owed: reader.u32()?,
             pardoned: reader.u32()?,
             last_charge_s: reader.u64()?,
-            window: Vec::new(),
+            window: Box::default(),
             record: Record::None,
         };
         account.record = match reader.u8()? {
@@ -310,18 +370,33 @@ impl Account {
             _ => return Err(Invalid),
         };
         let base = account.cleared.max(account.began);
-        if base > account.spent || account.pardoned > account.owed {
+        if base > account.spent {
             return Err(Invalid);
         }
+        let consistent = match account.record {
+            // Nothing is cleared in a generation without a record, and nothing else happens before the first.
+            Record::None if account.generation == 0 => base == 0 && account.owed == 0,
+            Record::None => account.cleared <= account.began,
+            Record::Live { .. } | Record::Destroyed => account.generation > 0,
+        };
+        if !consistent || account.pardoned > account.beyond_clearing() {
+            return Err(Invalid);
+        }
+        let count = usize::from(reader.u16()?);
+        if count > 0 && account.record == Record::Destroyed {
+            return Err(Invalid);
+        }
+        let mut window = Vec::with_capacity(count.min(ATTEMPTS_LIMIT as usize));
         let mut above = base;
-        for _ in 0..reader.u16()? {
+        for _ in 0..count {
             let charged = Charged { ordinal: reader.u32()?, digest: read_digest(reader)? };
             if charged.ordinal <= above || charged.ordinal > account.spent {
                 return Err(Invalid);
             }
             above = charged.ordinal;
-            account.window.push(charged);
+            window.push(charged);
         }
+        account.window = window.into_boxed_slice();
         Ok(account)
     }
 }

@@ -130,6 +130,23 @@ pub enum Command {
 }
 
 impl Command {
+    /// The account that it changes, if it is one account.
+    pub fn account(&self) -> Option<&AccountId> {
+        match self {
+            Command::Charge { account, .. }
+            | Command::Clear { account, .. }
+            | Command::Enrol { account, .. }
+            | Command::Remove { account, .. }
+            | Command::Sweep { account }
+            | Command::Rewrap { account, .. }
+            | Command::Pardon { account, .. } => Some(account),
+            Command::Forget { .. }
+            | Command::RaiseEpochMin { .. }
+            | Command::Restore { .. }
+            | Command::Members { .. } => None,
+        }
+    }
+
     /// Appends the command's one encoding.
     pub fn write(&self, writer: &mut Writer) {
         match self {

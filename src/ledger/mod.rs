@@ -22,8 +22,12 @@
 
 mod account;
 mod command;
+mod index;
 mod policy;
 mod state;
+mod table;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, Charged, Record};
 pub use command::{Command, Digests, KeyedDigest, Proof, Verdict};

@@ -117,6 +117,36 @@ impl Policy {
         }
     }
 
+    /// The first field in which two policies differ, by name; `None` if they are the same (L12).
+    pub fn difference(&self, other: &Policy) -> Option<&'static str> {
+        macro_rules! first_of {
+            ($($field:ident),*) => {
+                [$((stringify!($field), self.$field != other.$field)),*]
+            };
+        }
+        let fields = first_of![
+            attempts_max,
+            lifetime_max,
+            conceal_exhausted,
+            destroy_after_s,
+            login_ttl_s,
+            enrolment_ttl_s,
+            skew_max_s,
+            restore_attempts,
+            unknown_max,
+            unproven_removal,
+            root,
+            anchor,
+            context,
+            client_identity,
+            default_preset,
+            pinned,
+            development
+        ];
+        let found = fields.iter().find(|(_, differs)| *differs).map(|(name, _)| *name);
+        found.or_else(|| (self != other).then_some("a field of a later version"))
+    }
+
     /// The policy's one encoding.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
