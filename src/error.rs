@@ -115,6 +115,9 @@ pub enum Fault {
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Randomness(String),
+    /// The clock cannot be believed.
+    #[error("the clock is wrong: {0}")]
+    Clock(String),
     /// A caller broke a documented limit of the interface.
     #[error("limit broken: {0}")]
     Limit(String),

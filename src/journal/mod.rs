@@ -1,11 +1,50 @@
 //! Where a batch of commands becomes durable.
+//!
+//! A [`Journal`] takes a batch of commands and gives one [`Committed`] each, in order. [`Memory`] keeps its rows in
+//! memory; `Local` (feature `local`) keeps them on this machine's disk. Both write the same rows under the same chain,
+//! and both wait for an [`Anchor`] before a receipt leaves.
+//!
+//! | id | invariant |
+//! |---|---|
+//! | J1 | the row is on disk, then the anchor names it, and only then a receipt leaves or a reader sees it |
+//! | J2 | after any crash nothing acknowledged is missing, and nothing is there but acknowledged batches and at most the one in flight |
+//! | J3 | replaying the rows gives the live state, byte for byte (L5) |
+//! | J4 | after a failure every call says [`Fault::Latched`], until the journal is opened again |
+//! | J5 | a disk that contradicts its anchor is never served: an older copy, a fork, a truncated log |
+//! | J6 | stored bytes that do not authenticate are a [`Fault`], never a guess and never "no record" |
+//! | J7 | of two copies that run on one anchor, at most one acknowledges, and the other latches |
+
+mod anchor;
+mod applied;
+#[cfg(feature = "local")]
+mod changed;
+#[cfg(feature = "local")]
+mod checkpoint;
+mod latch;
+#[cfg(feature = "local")]
+mod local;
+mod memory;
+mod row;
+
+#[cfg(feature = "local")]
+pub use anchor::FileAnchor;
+pub use anchor::{Anchor, Anchored, LogId, MemoryAnchor};
+#[cfg(feature = "local")]
+pub use local::Local;
+pub use memory::Memory;
 
 use crate::account::AccountId;
 use crate::error::Fault;
-use crate::ledger::{Command, State, Verdict};
+use crate::ledger::{Command, Policy, State, Verdict};
 use crate::wrap::Sealed;
 
-/// A command that is durable, applied, and irrevocable. Only a [`Journal`] makes one.
+/// A command that is durable, applied, and irrevocable. Only a [`Journal`] makes one:
+///
+/// ```compile_fail
+/// # fn forge(command: strongroom::ledger::Command, verdict: strongroom::ledger::Verdict) {
+/// strongroom::journal::Committed { index: 1, command, verdict };
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Committed {
     index: u64,
@@ -31,9 +70,11 @@ impl Committed {
 }
 
 /// A batch of commands in, durable receipts out, in order.
+///
+/// Calls may come from several threads at once; batches take their turn, readers wait for no disk.
 pub trait Journal: Send + Sync {
     /// Makes the commands durable as one row dated `time_s` (seconds), applies them in order, and returns one receipt
-    /// each.
+    /// each. State time becomes the later of its own and `time_s`. An empty batch moves state time and nothing else.
     ///
     /// # Errors
     /// [`Fault::Storage`], [`Fault::Anchor`] when the row could not be made durable: nothing is acknowledged, and the
@@ -41,15 +82,23 @@ pub trait Journal: Send + Sync {
     fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault>;
 
     /// Reads the applied state at a confirmed index: nothing acknowledged anywhere before this call is missing from
-    /// it. Returns that index.
+    /// it. Returns that index. Costs one read of the anchor; commits wait while `look` runs.
     ///
     /// # Errors
+    /// [`Fault::Anchor`] if another copy has committed since, [`Fault::Storage`] if the anchor cannot be read, and
     /// [`Fault::Latched`] after a failure.
     fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault>;
 
     /// The sealed bytes of the account's record if `generation` is its live generation, else `None`.
     ///
     /// # Errors
-    /// [`Fault::Damaged`] if the record lives and its bytes are missing; [`Fault::Storage`], [`Fault::Latched`].
+    /// [`Fault::Damaged`] if the record lives and its bytes are missing or are not those that the state names;
+    /// [`Fault::Storage`], [`Fault::Latched`].
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault>;
+
+    /// The policy that this journal was made under (L12).
+    fn policy(&self) -> &Policy;
 }
+
+#[cfg(test)]
+mod tests;
