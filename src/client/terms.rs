@@ -1,0 +1,99 @@
+//! [`Terms`]: what the application says about the vault before it hears from it.
+
+use opaque_ke::Identifiers;
+use subtle::ConstantTimeEq;
+
+use super::{Failure, Preset};
+use crate::account::AccountId;
+use crate::limits::CONTEXT_MAX;
+
+/// What a client holds a vault to. None of it is ever taken from a reply.
+///
+/// Context and client identity are the vault's policy, fixed at its ceremony: with others, every code looks wrong.
+///
+/// ```
+/// use strongroom::client::{Preset, Terms};
+/// let mut terms = Terms::default();
+/// terms.preset = Preset::Medium;
+/// terms.minimum = Preset::Medium;
+/// assert!(!terms.development);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
+    /// OPAQUE's context, at most [`CONTEXT_MAX`] bytes; `strongroom-1` unless the vault's policy has another.
+    pub context: Vec<u8>,
+    /// Whether the account id is OPAQUE's client identity; otherwise there is none, and the client's key stands in.
+    pub client_identity: bool,
+    /// Whether this client may speak to a vault for development: without it, [`Preset::Development`] is refused
+    /// whatever the minimum.
+    pub development: bool,
+    /// Preset of new enrolments.
+    pub preset: Preset,
+    /// The weakest preset that is accepted, in enrolment and recovery; raise it when no older record is left. Fakes
+    /// carry the default preset of the vault's policy, so keep this at or below it, or a person without a record is
+    /// told of the preset instead of the code.
+    pub minimum: Preset,
+    /// The heaviest preset that is accepted: what this device can bear. It bounds what an altered reply can make a
+    /// recovery cost.
+    pub maximum: Preset,
+    /// The vault's static key, where the application knows it: another one is [`Failure::FleetNotTrusted`].
+    pub expected_server_key: Option<[u8; 32]>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Terms {
+            context: b"strongroom-1".to_vec(),
+            client_identity: true,
+            development: false,
+            preset: Preset::Light,
+            minimum: Preset::Light,
+            maximum: Preset::Heavy,
+            expected_server_key: None,
+        }
+    }
+}
+
+impl Terms {
+    /// The default terms for a vault under development: no stretching, anything goes.
+    pub fn development() -> Self {
+        Terms { development: true, preset: Preset::Development, minimum: Preset::Development, ..Terms::default() }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.context.len() > CONTEXT_MAX {
+            return Err(Failure::Terms("the context is too long"));
+        }
+        if self.minimum > self.maximum {
+            return Err(Failure::Terms("the weakest preset is above the heaviest"));
+        }
+        Ok(())
+    }
+
+    /// The preset that a byte beside a record stands for, if it is one that the terms allow.
+    pub(super) fn accept(&self, byte: u8) -> Result<Preset, Failure> {
+        self.allow(Preset::from_byte(byte).ok_or(Failure::UnknownPreset(byte))?)
+    }
+
+    pub(super) fn allow(&self, offered: Preset) -> Result<Preset, Failure> {
+        let (minimum, maximum) = (self.minimum, self.maximum);
+        match offered {
+            Preset::Development if !self.development => Err(Failure::DevelopmentRefused),
+            _ if offered < minimum => Err(Failure::PresetTooWeak { offered, minimum }),
+            _ if offered > maximum => Err(Failure::PresetTooHeavy { offered, maximum }),
+            _ => Ok(offered),
+        }
+    }
+
+    pub(super) fn trust(&self, server_key: &[u8]) -> Result<(), Failure> {
+        match &self.expected_server_key {
+            Some(expected) if !bool::from(expected.ct_eq(server_key)) => Err(Failure::FleetNotTrusted),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn identifiers<'a>(&self, account: &'a AccountId) -> Identifiers<'a> {
+        Identifiers { client: self.client_identity.then_some(&account.0[..]), server: None }
+    }
+}
