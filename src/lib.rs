@@ -1,13 +1,31 @@
 //! strongroom: the core of an HSM-based backup key vault.
+//!
+//! A person leaves a random backup key with a vault under a short recovery code, and gets it back with the code on
+//! another device. Nobody, the operator included, can try more codes than a bound that is stated and tested.
+//!
+//! Two doors lead in. [`vault`] is what a server embeds: requests in, replies out, every attempt durable before
+//! anything is evaluated for it. `client` (feature `client`) is what an app embeds: state machines without I/O. Between
+//! them go the messages of [`protocol`], each of one size.
+//!
+//! Below them, ground first, and each usable alone: [`engine`] (ristretto255 and SHA-512 over batches), [`oprf`]
+//! (RFC 9497), [`opaque`] (RFC 9807, the server's half), [`wrap`] (secrets at rest), [`ledger`] (the rules of attempts,
+//! with their invariants L1 to L12), [`journal`] (where an attempt becomes durable).
+//!
+//! What is refused to a peer is a [`Refusal`](error::Refusal); what the operator must know is a [`Fault`](error::Fault).
 #![deny(missing_docs)]
 
 pub mod account;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod engine;
 pub mod error;
 pub mod journal;
 pub mod ledger;
 pub mod limits;
+pub mod opaque;
+pub mod oprf;
 pub mod protocol;
 pub mod secret;
+pub mod vault;
 pub mod wire;
 pub mod wrap;

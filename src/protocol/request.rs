@@ -1,5 +1,7 @@
 //! [`Request`]: what a client asks, for one account.
 
+use sha2::{Digest, Sha256};
+
 use super::{KE1_LEN, KE3_LEN, R1_LEN, R3_LEN, TICKET_MAX, VERSION};
 use crate::account::AccountId;
 use crate::error::Refusal;
@@ -127,6 +129,14 @@ impl<'a> Request<'a> {
             return Err(Refusal::Malformed);
         }
         Ok((account, request))
+    }
+
+    /// SHA-256 of the whole request, by which a repeated finish is known (L6).
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] if the request cannot be encoded.
+    pub fn digest(&self, account: &AccountId) -> Result<[u8; 32], Refusal> {
+        Ok(Sha256::digest(self.encode(account)?).into())
     }
 
     fn kind(&self) -> u8 {

@@ -1,0 +1,350 @@
+//! [`Evaluator`]: the only place where permissions are spent on keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use subtle::{Choice, ConditionallySelectable};
+
+use super::grant::{FreshNonce, Granted};
+use super::keys::FleetSecrets;
+use super::slots::{Outcome, Slots, Slotted, Stop};
+use crate::account::AccountId;
+use crate::error::{Fault, Refusal};
+use crate::journal::Journal;
+use crate::ledger::{Policy, State};
+use crate::opaque::fake::{self, FakeKeys, Lookup};
+use crate::opaque::login::{self, Login, Response};
+use crate::opaque::register::{self, Registration};
+use crate::opaque::{Ke1, RegistrationRequest, ServerKeys};
+use crate::protocol::Reply;
+use crate::secret::Secret;
+use crate::wire::Invalid;
+use crate::wrap::{EpochKeys, LoginTicket, OpenItem, Record, SealItem, Sealed, TicketKeys};
+
+/// What an enrolment's start comes to.
+pub struct Registered {
+    /// OPAQUE's registration response.
+    pub r2: [u8; 64],
+    /// Number of the keys that made it.
+    pub key_number: u16,
+    /// The nonce that was spent, for the ticket.
+    pub nonce: Box<Secret<[u8; 32]>>,
+}
+
+/// Holds the keys that evaluate, and spends them on permissions only.
+///
+/// Without a receipt there is no evaluation. This compiles:
+///
+/// ```
+/// use strongroom::{journal::Journal, opaque::Ke1, vault::{Evaluator, Granted}};
+/// fn answer(evaluator: &Evaluator, journal: &dyn Journal, receipt: Granted, ke1: Ke1) {
+///     evaluator.recover(journal, vec![(receipt, ke1)]);
+/// }
+/// ```
+///
+/// and its twin, which has the command but not the receipt, does not:
+///
+/// ```compile_fail,E0308
+/// use strongroom::{journal::Journal, ledger::Command, opaque::Ke1, vault::Evaluator};
+/// fn answer(evaluator: &Evaluator, journal: &dyn Journal, receipt: Command, ke1: Ke1) {
+///     evaluator.recover(journal, vec![(receipt, ke1)]);
+/// }
+/// ```
+///
+/// A receipt is spent once:
+///
+/// ```compile_fail,E0382
+/// use strongroom::{journal::Journal, opaque::Ke1, vault::{Evaluator, Granted}};
+/// fn answer(evaluator: &Evaluator, journal: &dyn Journal, receipt: Granted, first: Ke1, second: Ke1) {
+///     evaluator.recover(journal, vec![(receipt, first), (receipt, second)]);
+/// }
+/// ```
+pub struct Evaluator {
+    servers: BTreeMap<u16, ServerKeys>,
+    newest: u16,
+    fakes: FakeKeys,
+    epochs: EpochKeys,
+    /// What is opened where there is no record, so that there is always one to open.
+    decoy: Sealed,
+    tickets: Arc<TicketKeys>,
+    policy: Policy,
+}
+
+/// The account that the decoy is sealed for. Nobody's id is zeros, since ids are digests.
+const NOBODY: AccountId = AccountId([0; 32]);
+
+/// A receipt that holds, with what the state says to its holder.
+struct Ready {
+    receipt: Granted,
+    ke1: Ke1,
+    expiry_s: u64,
+    remaining: u32,
+}
+
+/// A receipt with the record that it names, or the decoy.
+struct Opened {
+    ready: Ready,
+    record: Record,
+    key_number: u16,
+}
+
+impl Evaluator {
+    /// Prepares every key.
+    pub(super) fn new(
+        policy: &Policy,
+        secrets: &FleetSecrets,
+        epochs: EpochKeys,
+        tickets: Arc<TicketKeys>,
+    ) -> Result<Self, Fault> {
+        let (servers, newest) = secrets.server_keys()?;
+        // What it holds never shows: where it is opened, everything in it is masked away.
+        let decoy =
+            Record::new(&[0; 32], policy.default_preset, &[0; 192], &[0]).map_err(Invalid::stored("a decoy"))?;
+        let item = SealItem { account: &NOBODY, generation: 0, key_number: newest, record: &decoy };
+        let decoy = only(epochs.seal(&[item]))?;
+        Ok(Evaluator { servers, newest, fakes: secrets.fake_keys()?, epochs, decoy, tickets, policy: policy.clone() })
+    }
+
+    /// GenerateKE2 for each receipt and the KE1 that it was made for, with a ticket for the finish.
+    ///
+    /// The answer is [`Refusal::Stale`] to a receipt for another KE1, and [`Refusal::Busy`] where the record that was
+    /// charged has been replaced, removed or destroyed since, or this replica has not applied the receipt's index (L10).
+    ///
+    /// # Errors
+    /// Each item has its own: [`Fault::Damaged`] if the record does not open, [`Fault::Key`] if its keys are not held,
+    /// the journal's faults.
+    pub fn recover(&self, journal: &dyn Journal, granted: Vec<(Granted, Ke1)>) -> Vec<Result<Reply, Fault>> {
+        let mut slots = Slots::new(granted.len());
+        let ready = slots.sift(self.admit(journal, granted).into_iter().enumerate());
+        let opened = slots.sift(self.open(journal, ready));
+        slots.settle_all(self.answer(opened));
+        slots.finish()
+    }
+
+    /// Holds each receipt against its KE1 and against the state.
+    fn admit(&self, journal: &dyn Journal, granted: Vec<(Granted, Ke1)>) -> Vec<Result<Ready, Stop>> {
+        let mut told = Vec::with_capacity(granted.len());
+        let index = journal.read(&mut |state| {
+            told = granted.iter().map(|(receipt, _)| self.tell(state, receipt)).collect();
+        });
+        let index = match index {
+            Ok(index) => index,
+            Err(fault) => return granted.iter().map(|_| Err(Stop::from(fault.clone()))).collect(),
+        };
+        let admit_one = |((receipt, ke1), told): ((Granted, Ke1), Result<(u64, u32), Refusal>)| {
+            if !receipt.is_for(ke1.as_bytes()) {
+                return Err(Stop::from(Refusal::Stale));
+            }
+            if receipt.index() > index {
+                return Err(Stop::from(Refusal::Busy));
+            }
+            let (expiry_s, remaining) = told?;
+            Ok(Ready { receipt, ke1, expiry_s, remaining })
+        };
+        granted.into_iter().zip(told).map(admit_one).collect()
+    }
+
+    /// When the ticket expires, and what the person is told to have left.
+    fn tell(&self, state: &State, receipt: &Granted) -> Result<(u64, u32), Refusal> {
+        let account = state.account(receipt.account());
+        if receipt.live() && !account.is_some_and(|it| it.is_live() && it.generation() == receipt.generation()) {
+            return Err(Refusal::Busy);
+        }
+        let expiry_s = state.time_s().saturating_add(self.policy.login_ttl_s);
+        let destroyed_s = match account {
+            Some(it) if it.remaining(&self.policy) == 0 => {
+                it.last_charge_s().saturating_add(self.policy.destroy_after_s)
+            }
+            _ => u64::MAX,
+        };
+        Ok((expiry_s.min(destroyed_s), told_remaining(state, receipt.account())))
+    }
+
+    /// Opens what each receipt names: its record, or the decoy.
+    fn open(&self, journal: &dyn Journal, ready: Vec<Slotted<Ready>>) -> Vec<Outcome<Opened>> {
+        let sealed = ready.into_iter().map(|(slot, ready)| {
+            if !ready.receipt.live() {
+                return (slot, Ok((ready, self.decoy.clone())));
+            }
+            let found = journal.sealed(ready.receipt.account(), ready.receipt.generation());
+            let sealed = found.map_err(Stop::from).and_then(|it| it.ok_or(Stop::from(Refusal::Busy)));
+            (slot, sealed.map(|sealed| (ready, sealed)))
+        });
+        let mut outcomes = Vec::new();
+        let mut found = Vec::new();
+        for (slot, sealed) in sealed {
+            match sealed {
+                Ok((ready, sealed)) => found.push((slot, ready, sealed)),
+                Err(stop) => outcomes.push((slot, Err(stop))),
+            }
+        }
+        let items: Vec<_> = found
+            .iter()
+            .map(|(_, ready, sealed)| {
+                let live = ready.receipt.live();
+                OpenItem {
+                    account: if live { ready.receipt.account() } else { &NOBODY },
+                    generation: if live { ready.receipt.generation() } else { 0 },
+                    sealed,
+                }
+            })
+            .collect();
+        let records = self.epochs.open(&items);
+        outcomes.extend(found.into_iter().zip(records).map(|((slot, ready, sealed), record)| {
+            let key_number = sealed.header().key_number;
+            (slot, record.map(|record| Opened { ready, record, key_number }).map_err(Stop::from))
+        }));
+        outcomes
+    }
+
+    /// Evaluates. The fake is derived for everyone, and which one is taken shows in no branch and no address.
+    fn answer(&self, opened: Vec<Slotted<Opened>>) -> Vec<Outcome<Reply>> {
+        let mut outcomes = Vec::with_capacity(opened.len());
+        let mut items = Vec::with_capacity(opened.len());
+        for (slot, Opened { ready, record, key_number }) in opened {
+            match self.servers.get(&key_number) {
+                Some(keys) => items.push((slot, ready, record, key_number, keys)),
+                None => outcomes.push((slot, Err(Stop::from(missing(key_number))))),
+            }
+        }
+        let lookups: Vec<_> = items
+            .iter()
+            .map(|(_, ready, record, _, keys)| Lookup {
+                known: Choice::from(u8::from(ready.receipt.live())),
+                keys,
+                account: ready.receipt.account().as_bytes(),
+                nonce: record.nonce(),
+                record: record.opaque(),
+            })
+            .collect();
+        let chosen = fake::choose(&lookups, &self.fakes);
+        let logins: Vec<_> = items
+            .iter()
+            .zip(&chosen)
+            .map(|((_, ready, _, _, keys), chosen)| Login {
+                keys,
+                credential: chosen.credential(),
+                ke1: &ready.ke1,
+                context: &self.policy.context,
+                client_identity: self.policy.client_identity.then_some(&ready.receipt.account().as_bytes()[..]),
+                server_identity: None,
+            })
+            .collect();
+        let responses = match login::respond(&logins) {
+            Ok(responses) => responses,
+            Err(fault) => {
+                outcomes.extend(items.iter().map(|(slot, ..)| (*slot, Err(Stop::from(fault.clone())))));
+                return outcomes;
+            }
+        };
+        let mut answered = Vec::with_capacity(items.len());
+        for ((slot, ready, record, key_number, _), response) in items.into_iter().zip(responses) {
+            match response {
+                Ok(Response { ke2, state }) => {
+                    let ticket = LoginTicket {
+                        generation: ready.receipt.generation(),
+                        expiry_s: ready.expiry_s,
+                        key_number,
+                        ordinal: ready.receipt.ordinal(),
+                        state: Box::new(state),
+                    };
+                    let known = Choice::from(u8::from(ready.receipt.live()));
+                    let preset = u8::conditional_select(&self.policy.default_preset, &record.preset(), known);
+                    answered.push((slot, ready, ke2, preset, ticket));
+                }
+                Err(fault) => outcomes.push((slot, Err(Stop::from(fault)))),
+            }
+        }
+        let items: Vec<_> = answered.iter().map(|(_, ready, _, _, ticket)| (ready.receipt.account(), ticket)).collect();
+        let tickets = self.tickets.seal(&items);
+        outcomes.extend(answered.iter().zip(tickets).map(|((slot, ready, ke2, preset, _), ticket)| {
+            let remaining = ready.remaining;
+            let reply =
+                ticket.map(|ticket| Reply::RecoverStarted { ke2: Box::new(*ke2), preset: *preset, remaining, ticket });
+            (*slot, reply.map_err(Stop::from))
+        }));
+        outcomes
+    }
+
+    /// CreateRegistrationResponse (RFC 9807 section 5.2.2) for each fresh nonce and the R1 that it was drawn for.
+    ///
+    /// # Errors
+    /// Each item has its own; [`Fault::Limit`] if a nonce was drawn for another R1.
+    pub fn enrol(&self, fresh: Vec<(FreshNonce, RegistrationRequest)>) -> Vec<Result<Registered, Fault>> {
+        let Some(keys) = self.servers.get(&self.newest) else {
+            return fresh.iter().map(|_| Err(missing(self.newest))).collect();
+        };
+        let identifiers: Vec<_> = fresh.iter().map(|(nonce, _)| nonce.credential_identifier()).collect();
+        let items: Vec<_> = fresh
+            .iter()
+            .zip(&identifiers)
+            .map(|((_, request), identifier)| Registration { keys, request, credential_identifier: &identifier[..] })
+            .collect();
+        let responses = register::respond(&items);
+        fresh
+            .into_iter()
+            .zip(responses)
+            .map(|((nonce, request), response)| {
+                if !nonce.is_for(request.as_bytes()) {
+                    return Err(Fault::Limit("a nonce is for the R1 that it was drawn for".to_owned()));
+                }
+                Ok(Registered { r2: response?, key_number: self.newest, nonce: nonce.into_nonce() })
+            })
+            .collect()
+    }
+
+    /// Seals records under the newest epoch.
+    pub(super) fn seal(&self, records: &[SealItem<'_>]) -> Vec<Result<Sealed, Fault>> {
+        self.epochs.seal(records)
+    }
+
+    /// The records of accounts whose generation lives; to one that does not, [`Refusal::Stale`].
+    pub(super) fn records(&self, journal: &dyn Journal, asked: &[(AccountId, u32)]) -> Vec<Result<Record, Stop>> {
+        let mut slots: Vec<Option<Stop>> = Vec::with_capacity(asked.len());
+        let mut found = Vec::with_capacity(asked.len());
+        for (account, generation) in asked {
+            slots.push(match journal.sealed(account, *generation) {
+                Ok(Some(sealed)) => {
+                    found.push((account, *generation, sealed));
+                    None
+                }
+                Ok(None) => Some(Stop::from(Refusal::Stale)),
+                Err(fault) => Some(Stop::from(fault)),
+            });
+        }
+        let items: Vec<_> = found
+            .iter()
+            .map(|(account, generation, sealed)| OpenItem { account, generation: *generation, sealed })
+            .collect();
+        let mut records = self.epochs.open(&items).into_iter();
+        let mut next = || records.next().unwrap_or_else(|| Err(missing_result())).map_err(Stop::from);
+        slots.into_iter().map(|stop| stop.map_or_else(&mut next, Err)).collect()
+    }
+
+    /// The static public key of new enrolments.
+    pub(super) fn server_public_key(&self) -> &[u8; 32] {
+        self.servers.get(&self.newest).map_or(&[0; 32], ServerKeys::public_key)
+    }
+}
+
+/// What a person is told to have left; under a policy that conceals, always the same number.
+pub(super) fn told_remaining(state: &State, account: &AccountId) -> u32 {
+    let policy = state.policy();
+    match state.account(account) {
+        Some(it) if !policy.conceal_exhausted => it.remaining(policy),
+        _ => policy.attempts_max,
+    }
+}
+
+fn missing(key_number: u16) -> Fault {
+    Fault::Key(format!("a record names key number {key_number}, which this vault does not hold"))
+}
+
+fn missing_result() -> Fault {
+    Fault::Limit("a batch gave fewer results than it had items".to_owned())
+}
+
+/// The one result of a batch of one.
+fn only<T>(mut results: Vec<Result<T, Fault>>) -> Result<T, Fault> {
+    results.pop().unwrap_or_else(|| Err(missing_result()))
+}

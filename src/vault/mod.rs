@@ -1,0 +1,225 @@
+//! Door one: what a server embeds.
+//!
+//! ```text
+//! bytes
+//!   -> Request            parsed whole, elements decoded; no secret touched yet
+//!   -> Command            the attempt to spend, with everything random or timed already inside it
+//!   -> Committed          durable                                 <- irrevocable from this line on
+//!   -> Granted | Refusal  the rules of attempts; same code live and in replay
+//!   -> Reply              evaluated eight at once; unknown accounts ride along as decoys (RFC 9807 section 10.9)
+//!   -> bytes              one size for every outcome
+//! ```
+//!
+//! | id | invariant |
+//! |---|---|
+//! | V1 | a record's key is evaluated only for a [`Granted`], and that is made only from a committed charge of the same KE1 (L1, L10) |
+//! | V2 | an enrolment's key is evaluated only for a [`FreshNonce`] (L7) |
+//! | V3 | bytes that do not decode cost nothing |
+//! | V4 | unknown, removed and concealed accounts take the same steps as known ones |
+//! | V5 | a damaged record is a fault, never a fake |
+//! | V6 | every request of a batch gets one answer, in its place, whatever its neighbours are |
+
+mod clock;
+mod enrol;
+mod evaluate;
+mod grant;
+mod keys;
+#[cfg(feature = "local")]
+mod local;
+mod process;
+mod recover;
+mod slots;
+#[cfg(feature = "local")]
+mod stored;
+
+use std::sync::Arc;
+
+use crate::account::AccountId;
+use crate::engine::sha512::HmacKey;
+use crate::error::{Fault, Refusal};
+use crate::journal::{Journal, Memory};
+use crate::ledger::{AnchorKind, Command, Policy, Verdict};
+use crate::limits::{REQUESTS_MAX, SWEEP_MAX};
+use crate::protocol::{Reply, Request};
+use crate::wrap::{EpochKeys, MemoryRoot, RootSource, TicketKeys};
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use evaluate::{Evaluator, Registered};
+pub use grant::{DigestKeys, FreshNonce, Granted};
+pub use keys::FleetSecrets;
+#[cfg(feature = "local")]
+pub use local::Config;
+
+use slots::Stop;
+
+/// A request as the front-end hands it over.
+#[derive(Clone, Copy)]
+pub struct Admitted<'a> {
+    /// The account under which the front-end admitted it.
+    pub account: AccountId,
+    /// The request's bytes, as the client sent them.
+    pub request: &'a [u8],
+}
+
+impl<'a> Admitted<'a> {
+    /// The request, if it is whole and for the account that was admitted.
+    fn parse(&self) -> Result<(AccountId, Request<'a>), Stop> {
+        let (account, request) = Request::decode(self.request)?;
+        if account == self.account { Ok((account, request)) } else { Err(Stop::from(Refusal::Forbidden)) }
+    }
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Exhausted records destroyed.
+    pub destroyed: usize,
+    /// Ids never enrolled that were forgotten.
+    pub forgotten: usize,
+}
+
+/// A vault: attempts counted durably, codes checked without being learnt, secrets kept wrapped.
+///
+/// ```
+/// use strongroom::account::AccountId;
+/// use strongroom::ledger::Policy;
+/// use strongroom::protocol::{Reply, Request};
+/// use strongroom::vault::{Admitted, ManualClock, Vault};
+/// use std::sync::Arc;
+///
+/// let vault = Vault::in_memory(Policy::development(), Arc::new(ManualClock::new(1_800_000_000)))?;
+/// let account = AccountId::derive("example.org/backup", "+15550100");
+/// let request = Request::Remaining.encode(&account)?;
+/// let replies = vault.process(&[Admitted { account, request: &request }]);
+/// assert_eq!(replies, [Ok(Reply::Remaining { attempts: 10 })]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Vault {
+    policy: Policy,
+    journal: Box<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    evaluator: Evaluator,
+    tickets: Arc<TicketKeys>,
+    digests: DigestKeys,
+    nonce_key: HmacKey,
+    fleet: [u8; 32],
+}
+
+impl Vault {
+    /// A vault in the memory of this process: nothing survives it. For tests, benches and fuzzing.
+    ///
+    /// # Errors
+    /// [`Fault::Policy`] if the policy is not allowed, [`Fault::Randomness`].
+    pub fn in_memory(mut policy: Policy, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        policy.anchor = AnchorKind::Memory;
+        policy.check()?;
+        let root = MemoryRoot::new();
+        root.create(1)?;
+        let secrets = FleetSecrets::generate()?;
+        let epochs = EpochKeys::load(&root, 1)?;
+        let journal = Memory::create(policy.clone())?;
+        Self::assemble(policy, Box::new(journal), clock, &secrets, epochs)
+    }
+
+    /// Puts a vault together from its parts; who calls has checked the policy against the journal's.
+    fn assemble(
+        policy: Policy,
+        journal: Box<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        secrets: &FleetSecrets,
+        epochs: EpochKeys,
+    ) -> Result<Self, Fault> {
+        let tickets = Arc::new(secrets.ticket_keys()?);
+        let evaluator = Evaluator::new(&policy, secrets, epochs, Arc::clone(&tickets))?;
+        Ok(Vault {
+            journal,
+            clock,
+            evaluator,
+            tickets,
+            digests: secrets.digest_keys()?,
+            nonce_key: secrets.nonce_key(),
+            fleet: *secrets.fleet(),
+            policy,
+        })
+    }
+
+    /// Answers requests, one answer each, in their order. A refusal is a reply; a fault is the operator's to hear, and
+    /// the peer's to be told [`Refusal::Busy`] (see [`Vault::process_bytes`]).
+    ///
+    /// Requests may be of any kind and for any accounts; those for one account take effect in their order. Everything
+    /// that changes state is committed together, `limits::REQUESTS_MAX` requests at a time.
+    pub fn process(&self, requests: &[Admitted<'_>]) -> Vec<Result<Reply, Fault>> {
+        requests.chunks(REQUESTS_MAX).flat_map(|chunk| process::process(self, chunk)).collect()
+    }
+
+    /// [`Vault::process`] to the bytes that go out. A fault is logged here and told to the peer as [`Refusal::Busy`]:
+    /// repeating the same bytes later costs nothing more.
+    pub fn process_bytes(&self, requests: &[Admitted<'_>]) -> Vec<Vec<u8>> {
+        let encode = |answer: Result<Reply, Fault>| match answer {
+            Ok(reply) => reply.encode(),
+            Err(fault) => {
+                tracing::error!(%fault, "a request could not be answered");
+                Reply::Refused(Refusal::Busy).encode()
+            }
+        };
+        self.process(requests).into_iter().map(encode).collect()
+    }
+
+    /// Destroys exhausted records whose time has come (L8), and forgets ids never enrolled that are old or too many
+    /// (L11). Dated by the vault's clock; call it every few minutes.
+    ///
+    /// # Errors
+    /// The clock's or the journal's fault.
+    pub fn sweep(&self) -> Result<Swept, Fault> {
+        let mut swept = Swept::default();
+        // An empty batch moves state time on, so that what is due at this moment is seen to be.
+        self.journal.commit(self.clock.now_s()?, Vec::new())?;
+        loop {
+            let (mut due, mut unknown, mut forget) = (Vec::new(), 0, false);
+            self.journal.read(&mut |state| {
+                due = state.due(usize::from(SWEEP_MAX));
+                unknown = state.unknown_len();
+                forget = state.has_forgettable();
+            })?;
+            if due.is_empty() && !forget {
+                return Ok(swept);
+            }
+            let commands = due.iter().map(|account| Command::Sweep { account: *account });
+            let commands = commands.chain([Command::Forget { most: SWEEP_MAX }]).collect();
+            let receipts = self.journal.commit(self.clock.now_s()?, commands)?;
+            let sweeps = receipts.iter().take(due.len());
+            swept.destroyed += sweeps.filter(|receipt| *receipt.verdict() == Verdict::Done).count();
+            let mut left = 0;
+            self.journal.read(&mut |state| left = state.unknown_len())?;
+            swept.forgotten += unknown.saturating_sub(left);
+        }
+    }
+
+    /// The policy, fixed when the vault was created (L12).
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The server's static public key, which clients compare with the one they trust.
+    pub fn server_public_key(&self) -> &[u8; 32] {
+        self.evaluator.server_public_key()
+    }
+
+    /// The fleet's id.
+    pub fn fleet(&self) -> &[u8; 32] {
+        &self.fleet
+    }
+
+    /// Where the accounting is kept: for audits, benches and tools that read counters.
+    pub fn journal(&self) -> &dyn Journal {
+        &*self.journal
+    }
+
+    /// Whether an exhausted account is answered like an unknown one.
+    fn conceals(&self) -> bool {
+        self.policy.conceal_exhausted
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Recovery: from a charged attempt to KE2, from KE3 to the secret.
+
+use super::Vault;
+use super::grant::Granted;
+use super::slots::{Outcome, Slotted, Stop};
+use crate::account::AccountId;
+use crate::error::Refusal;
+use crate::journal::Committed;
+use crate::ledger::{Command, Proof, Verdict};
+use crate::opaque::{Ke1, Ke3, login};
+use crate::protocol::{Delivery, Reply, Request};
+use crate::secret::Secret;
+use crate::wrap::LoginTicket;
+
+/// A KE1 that decoded, with the receipt of an earlier charge if there was one.
+pub(super) struct Attempt {
+    pub(super) receipt: Option<Granted>,
+    pub(super) account: AccountId,
+    pub(super) ke1: Ke1,
+}
+
+/// A login whose KE3 verified: the code was right.
+pub(super) struct Proven {
+    account: AccountId,
+    generation: u32,
+    proof: Proof,
+    session_key: Secret<[u8; 64]>,
+    removes: bool,
+}
+
+impl Proven {
+    /// Whether it proves a removal, not a recovery.
+    pub(super) fn removes(&self) -> bool {
+        self.removes
+    }
+
+    /// What it does to the state.
+    pub(super) fn command(&self) -> Command {
+        let Proven { account, generation, proof, .. } = *self;
+        if self.removes {
+            Command::Remove { account, generation, proof: Some(proof) }
+        } else {
+            Command::Clear { account, generation, proof }
+        }
+    }
+}
+
+impl Vault {
+    /// Finds which KE1s were charged already: those have their receipt, and cost nothing (L9).
+    pub(super) fn charged_before(&self, starts: Vec<Slotted<(AccountId, Ke1)>>) -> Vec<Outcome<Attempt>> {
+        let asked = starts.iter().map(|(_, (account, ke1))| (*account, ke1.as_bytes()));
+        match Granted::charged_before(&*self.journal, &self.digests, asked) {
+            Ok(receipts) => starts
+                .into_iter()
+                .zip(receipts)
+                .map(|((slot, (account, ke1)), receipt)| (slot, Ok(Attempt { receipt, account, ke1 })))
+                .collect(),
+            Err(fault) => starts.into_iter().map(|(slot, _)| (slot, Err(Stop::from(fault.clone())))).collect(),
+        }
+    }
+
+    /// Opens the login tickets of finishes and checks their KE3, in constant time.
+    pub(super) fn prove(&self, finishes: Vec<Slotted<(AccountId, Request<'_>)>>) -> Vec<Outcome<Proven>> {
+        let mut time_s = 0;
+        if let Err(fault) = self.journal.read(&mut |state| time_s = state.time_s()) {
+            return finishes.iter().map(|(slot, _)| (*slot, Err(Stop::from(fault.clone())))).collect();
+        }
+        let tickets: Vec<_> =
+            finishes.iter().map(|(_, (account, request))| (account, ticket_and_ke3(request).0)).collect();
+        let opened = self.tickets.open::<LoginTicket>(&tickets, time_s);
+        let mut outcomes = Vec::with_capacity(finishes.len());
+        let mut items = Vec::with_capacity(finishes.len());
+        for ((slot, (account, request)), ticket) in finishes.into_iter().zip(opened) {
+            match ticket.and_then(|ticket| Ok((ticket, Ke3::parse(ticket_and_ke3(&request).1)?))) {
+                Ok((ticket, ke3)) => items.push((slot, account, request, ticket, ke3)),
+                Err(refusal) => outcomes.push((slot, Err(Stop::from(refusal)))),
+            }
+        }
+        let checked: Vec<_> = items.iter().map(|(_, _, _, ticket, ke3)| (&*ticket.state, ke3)).collect();
+        let session_keys = login::finish(&checked);
+        outcomes.extend(items.iter().zip(session_keys).map(|((slot, account, request, ticket, _), session_key)| {
+            let proven = session_key.map(|session_key| Proven {
+                account: *account,
+                generation: ticket.generation,
+                proof: Proof { ordinal: ticket.ordinal, expiry_s: ticket.expiry_s },
+                session_key,
+                removes: matches!(request, Request::Remove { .. }),
+            });
+            (*slot, proven.ok_or(Stop::from(Refusal::WrongProof)))
+        }));
+        outcomes
+    }
+
+    /// Reads the secrets of proven logins and seals each under its session key.
+    pub(super) fn deliver(&self, proven: Vec<Slotted<(Proven, Committed)>>) -> Vec<Outcome<Reply>> {
+        let mut answers = Vec::with_capacity(proven.len());
+        let mut ready = Vec::with_capacity(proven.len());
+        for (slot, (proven, committed)) in proven {
+            match *committed.verdict() {
+                Verdict::Cleared { .. } => ready.push((slot, proven)),
+                Verdict::Refused(refusal) => answers.push((slot, Err(Stop::from(refusal)))),
+                _ => answers.push((slot, Err(Stop::from(Refusal::Stale)))),
+            }
+        }
+        let asked: Vec<_> = ready.iter().map(|(_, it)| (it.account, it.generation)).collect();
+        let records = self.evaluator.records(&*self.journal, &asked);
+        answers.extend(ready.into_iter().zip(records).map(|((slot, it), record)| {
+            let reply = record.and_then(|record| {
+                let delivery = Delivery::seal(&it.session_key, &it.account, record.secret())?;
+                Ok(Reply::Recovered { delivery })
+            });
+            (slot, reply)
+        }));
+        answers
+    }
+
+    /// How many attempts are left; under a policy that conceals, always the same number.
+    pub(super) fn remaining(&self, asked: Vec<Slotted<AccountId>>) -> Vec<Outcome<Reply>> {
+        let mut replies = Vec::with_capacity(asked.len());
+        let read = self.journal.read(&mut |state| {
+            replies = asked
+                .iter()
+                .map(|(slot, account)| {
+                    let attempts = super::evaluate::told_remaining(state, account);
+                    (*slot, Ok(Reply::Remaining { attempts }))
+                })
+                .collect();
+        });
+        match read {
+            Ok(_) => replies,
+            Err(fault) => asked.into_iter().map(|(slot, _)| (slot, Err(Stop::from(fault.clone())))).collect(),
+        }
+    }
+}
+
+/// The two parts of a request that proves a code; other requests never come here and prove nothing.
+fn ticket_and_ke3<'a>(request: &Request<'a>) -> (&'a [u8], &'a [u8; 64]) {
+    match request {
+        Request::RecoverFinish { ticket, ke3 } | Request::Remove { ticket, ke3 } => (ticket, ke3),
+        _ => (&[], &[0; 64]),
+    }
+}

@@ -1,0 +1,24 @@
+//! The vault against an unmodified opaque-ke client, over the memory journal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod attempts;
+mod person;
+mod refusals;
+mod sequences;
+mod work;
+
+use std::sync::Arc;
+
+use super::{ManualClock, Vault};
+use crate::ledger::Policy;
+
+const NOW_S: u64 = 1_800_000_000;
+
+fn vault() -> (Vault, Arc<ManualClock>) {
+    vault_with(Policy::development())
+}
+
+fn vault_with(policy: Policy) -> (Vault, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(NOW_S));
+    (Vault::in_memory(policy, clock.clone()).unwrap(), clock)
+}
