@@ -1,0 +1,340 @@
+//! The seeds of the fuzz targets: what `fuzz/corpus/` holds is what this file makes, and each is accepted by what it
+//! is meant for. After a change of format run it once with `STRONGROOM_WRITE_SEEDS=1` set and commit what it wrote.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use strongroom::account::AccountId;
+use strongroom::error::Refusal;
+use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
+use strongroom::protocol::{KE1_LEN, KE2_LEN, KE3_LEN, R1_LEN, R2_LEN, R3_LEN, Reply, Request};
+use strongroom::wire::{Reader, Writer};
+use strongroom::wrap::{Header, SEALED_LEN, Sealed};
+
+type Seeds = BTreeMap<String, Vec<u8>>;
+
+const ACCOUNT: AccountId = AccountId(*b"an account id of thirty-two byte");
+
+#[test]
+fn the_corpus_of_wire_is_what_this_file_makes() {
+    let seeds = wire();
+    hold("wire", &seeds);
+    for (name, seed) in &seeds {
+        assert!(accepted(seed), "{name} is not accepted, so it is a poor seed");
+        assert!(!accepted(&seed[..seed.len() - 1]), "{name} is accepted with a byte missing");
+    }
+    for kind in *b"wcapgsrqy" {
+        assert!(seeds.values().any(|seed| seed[0] == kind), "no seed for kind {}", char::from(kind));
+    }
+}
+
+#[test]
+fn the_corpus_of_open_is_what_this_file_makes() {
+    let seeds = open();
+    hold("open", &seeds);
+    for kind in *b"lerbx" {
+        assert!(seeds.values().any(|seed| seed[0] == kind), "no seed for kind {}", char::from(kind));
+    }
+}
+
+#[test]
+fn the_corpus_of_login_is_what_this_file_makes() {
+    hold("login", &login());
+}
+
+#[test]
+fn a_corpus_that_differs_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let seeds = Seeds::from([("one".to_owned(), vec![1]), ("two".to_owned(), vec![2])]);
+    let names = |differences: Vec<PathBuf>| -> Vec<String> {
+        differences.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(differences(folder.path(), &seeds)), ["one", "two"], "both are missing");
+    fs::write(folder.path().join("one"), [1]).unwrap();
+    fs::write(folder.path().join("two"), [3]).unwrap();
+    assert_eq!(names(differences(folder.path(), &seeds)), ["two"], "another byte");
+    fs::write(folder.path().join("two"), [2]).unwrap();
+    fs::write(folder.path().join("three"), [3]).unwrap();
+    assert_eq!(names(differences(folder.path(), &seeds)), ["three"], "nobody made it");
+    // What the fuzzer found by itself bears a digest as its name and is nobody's seed.
+    fs::rename(folder.path().join("three"), folder.path().join("0".repeat(40))).unwrap();
+    assert!(differences(folder.path(), &seeds).is_empty());
+}
+
+/// Holds the folder of `target` against `seeds`, or writes it if told to.
+fn hold(target: &str, seeds: &Seeds) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    if std::env::var_os("STRONGROOM_WRITE_SEEDS").is_some() {
+        fs::create_dir_all(&folder).unwrap();
+        for (name, seed) in seeds {
+            fs::write(folder.join(name), seed).unwrap();
+        }
+    }
+    let differences = differences(&folder, seeds);
+    assert!(differences.is_empty(), "see this file's first lines about {differences:?}");
+}
+
+/// Files of `folder` that are missing, that differ, or that are no seeds.
+fn differences(folder: &Path, seeds: &Seeds) -> Vec<PathBuf> {
+    let mut found: Vec<_> =
+        seeds.iter().filter(|(name, seed)| fs::read(folder.join(name)).ok().as_ref() != Some(*seed)).collect();
+    found.sort();
+    let mut found: Vec<_> = found.into_iter().map(|(name, _)| folder.join(name)).collect();
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    found.extend(entries.filter(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let digest = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        !digest && !seeds.contains_key(name)
+    }));
+    found
+}
+
+/// Whether the parser that the first byte names takes the rest whole.
+fn accepted(seed: &[u8]) -> bool {
+    let (kind, bytes) = seed.split_first().unwrap();
+    let mut reader = Reader::new(bytes);
+    match kind {
+        // Five reads of 1, 2, 4 and 8 bytes, a flag, and a string of at most 5 bytes.
+        b'w' => (|| {
+            let steps = reader.u8()?;
+            assert_eq!(reader.bytes(usize::from(steps))?, [0, 1, 2, 3, 4, 5]);
+            _ = (reader.u8()?, reader.u16()?, reader.u32()?, reader.u64()?, reader.flag()?, reader.counted(5)?);
+            reader.finish()
+        })()
+        .is_ok(),
+        b'c' => {
+            let mut taken = 0;
+            while Command::read(&mut reader).is_ok() {
+                taken += 1;
+            }
+            taken > 0 && reader.finish().is_ok()
+        }
+        b'a' => strongroom::ledger::Account::read(&mut reader).is_ok() && reader.finish().is_ok(),
+        b'p' => Policy::decode(bytes).is_ok(),
+        b'g' => State::decode_globals(bytes).is_ok(),
+        b's' => State::decode(bytes).is_ok(),
+        b'r' => Sealed::from_bytes(bytes).is_ok(),
+        b'q' => Request::decode(bytes).is_ok(),
+        b'y' => Reply::decode(bytes).is_ok(),
+        _ => false,
+    }
+}
+
+fn wire() -> Seeds {
+    let mut seeds = Seeds::new();
+    let mut add = |kind: u8, name: &str, bytes: &[u8]| {
+        seeds.insert(name.to_owned(), [&[kind], bytes].concat());
+    };
+
+    let mut writer = Writer::default();
+    writer.u8(6).bytes(&[0, 1, 2, 3, 4, 5]);
+    writer.u8(1).u16(2).u32(3).u64(4).flag(true).counted(b"seed!");
+    add(b'w', "script", &writer.finish());
+
+    for (name, commands) in commands() {
+        let mut writer = Writer::default();
+        commands.iter().for_each(|command| command.write(&mut writer));
+        add(b'c', &format!("command-{name}"), &writer.finish());
+    }
+    for (name, policy) in policies() {
+        add(b'p', &format!("policy-{name}"), &policy.encode());
+    }
+
+    let state = lived();
+    let mut writer = Writer::default();
+    state.account(&ACCOUNT).unwrap().write(&mut writer);
+    add(b'a', "account-live", &writer.finish());
+    let mut writer = Writer::default();
+    strongroom::ledger::Account::default().write(&mut writer);
+    add(b'a', "account-unknown", &writer.finish());
+    add(b'g', "globals", &state.encode_globals());
+    add(b's', "state", &state.encode());
+    add(b's', "state-empty", &State::new(Policy::development()).encode());
+    add(b'r', "sealed", sealed(0).as_bytes());
+
+    for (name, request) in requests() {
+        add(b'q', &format!("request-{name}"), &request.encode(&ACCOUNT).unwrap());
+    }
+    for (name, reply) in replies() {
+        add(b'y', &format!("reply-{name}"), &reply.encode());
+    }
+    seeds
+}
+
+fn digests(byte: u8, previous: bool) -> Digests {
+    let digest = |key_number| KeyedDigest { key_number, digest: [byte; 16] };
+    Digests { current: digest(2), previous: previous.then(|| digest(1)) }
+}
+
+/// Bytes in the shape of a sealed record; nothing here opens them.
+fn sealed(epoch: u32) -> Sealed {
+    let mut bytes = [0; SEALED_LEN];
+    let header = Header { epoch, key_number: 1 }.encode();
+    bytes[..header.len()].copy_from_slice(&header);
+    Sealed::from_bytes(&bytes).unwrap()
+}
+
+fn commands() -> Vec<(&'static str, Vec<Command>)> {
+    let account = ACCOUNT;
+    let proof = Proof { ordinal: 1, expiry_s: 600 };
+    let charge = Command::Charge { account, digests: digests(1, false) };
+    let enrol = Command::Enrol { account, generation: 0, expiry_s: 3600, finish: [3; 32], sealed: sealed(0) };
+    vec![
+        ("charge", vec![charge.clone()]),
+        ("charge-rotating", vec![Command::Charge { account, digests: digests(1, true) }]),
+        ("clear", vec![Command::Clear { account, generation: 1, proof }]),
+        ("enrol", vec![enrol.clone()]),
+        ("remove", vec![Command::Remove { account, generation: 1, proof: Some(proof) }]),
+        ("remove-unproven", vec![Command::Remove { account, generation: 1, proof: None }]),
+        ("sweep", vec![Command::Sweep { account }]),
+        ("forget", vec![Command::Forget { most: 100 }]),
+        ("rewrap", vec![Command::Rewrap { account, generation: 1, rewraps: 0, sealed: sealed(1) }]),
+        ("raise-epoch-min", vec![Command::RaiseEpochMin { epoch: 1 }]),
+        ("pardon", vec![Command::Pardon { account, pardoned: 10 }]),
+        ("restore", vec![Command::Restore { number: 1 }]),
+        ("members", vec![Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() }]),
+        ("several", vec![enrol, charge, Command::Clear { account, generation: 1, proof }]),
+    ]
+}
+
+fn policies() -> Vec<(&'static str, Policy)> {
+    let pinned = Policy { pinned: vec![[1; 32], [2; 32]], context: Vec::new(), ..Policy::development() };
+    vec![("development", Policy::development()), ("pinned", pinned)]
+}
+
+/// A state in which things have happened.
+fn lived() -> State {
+    struct Nowhere;
+    impl Records for Nowhere {
+        fn put(&mut self, _: &AccountId, _: &Sealed) {}
+        fn erase(&mut self, _: &AccountId) {}
+    }
+    let mut state = State::new(Policy::development());
+    state.advance(1000);
+    let enrol = Command::Enrol { account: ACCOUNT, generation: 0, expiry_s: 3600, finish: [3; 32], sealed: sealed(0) };
+    let charges = (1..=3).map(|byte| Command::Charge { account: ACCOUNT, digests: digests(byte, false) });
+    let unknown = Command::Charge { account: AccountId([9; 32]), digests: digests(9, false) };
+    for command in [enrol].into_iter().chain(charges).chain([unknown]) {
+        let verdict = state.apply(&command, &mut Nowhere);
+        assert!(!matches!(verdict, Verdict::Refused(_)), "{command:?} was refused: {verdict:?}");
+    }
+    state
+}
+
+fn requests() -> Vec<(&'static str, Request<'static>)> {
+    vec![
+        ("enrol-start", Request::EnrolStart { r1: &[1; R1_LEN] }),
+        (
+            "enrol-finish",
+            Request::EnrolFinish {
+                ticket: b"a ticket",
+                r3: &[2; R3_LEN],
+                preset: 1,
+                secret: b"a secret",
+                transcript: &[3; 32],
+            },
+        ),
+        ("recover-start", Request::RecoverStart { ke1: &[4; KE1_LEN] }),
+        ("recover-finish", Request::RecoverFinish { ticket: b"a ticket", ke3: &[5; KE3_LEN] }),
+        ("remaining", Request::Remaining),
+        ("remove", Request::Remove { ticket: b"a ticket", ke3: &[6; KE3_LEN] }),
+        ("remove-unproven", Request::RemoveUnproven { generation: 1 }),
+    ]
+}
+
+fn replies() -> Vec<(&'static str, Reply)> {
+    vec![
+        ("enrol-started", Reply::EnrolStarted { r2: [1; R2_LEN], ticket: b"a ticket".to_vec() }),
+        ("enrolled", Reply::Enrolled { generation: 1 }),
+        (
+            "recover-started",
+            Reply::RecoverStarted {
+                ke2: Box::new([2; KE2_LEN]),
+                preset: 1,
+                remaining: 9,
+                ticket: b"a ticket".to_vec(),
+            },
+        ),
+        ("remaining", Reply::Remaining { attempts: 9 }),
+        ("removed", Reply::Removed),
+        ("refused", Reply::Refused(Refusal::Exhausted)),
+    ]
+}
+
+/// Scripts of the target `open`: a kind, bits that say where it is opened, a nonce, what is sealed, alterations.
+fn open() -> Seeds {
+    let login = |writer: &mut Writer| _ = writer.bytes(&[1; 128]).u32(1).u64(600).u16(1).u32(3);
+    let enrolment = |writer: &mut Writer| _ = writer.bytes(&[2; 32]).u32(1).u64(3600).u16(1).bytes(&[3; 32]);
+    let record =
+        |writer: &mut Writer| _ = writer.bytes(&[4; 32]).u8(1).bytes(&[5; 192]).u32(1).u16(1).counted(b"a secret");
+    let blob = |writer: &mut Writer| _ = writer.counted(b"a blob");
+    type Content<'a> = &'a dyn Fn(&mut Writer);
+    let kinds: [(u8, &str, Content<'_>); 4] =
+        [(b'l', "login", &login), (b'e', "enrolment", &enrolment), (b'r', "record", &record), (b'b', "blob", &blob)];
+    let places =
+        [("here", 0), ("other-account", 1), ("other-kind", 2), ("old-key", 4), ("lost-key", 4 + 8), ("everywhere", 15)];
+    let alterations: [(&str, &[u8]); 4] =
+        [("cut", &[0, 0, 20]), ("longer", &[32, 0, 1]), ("turned", &[64, 0, 1]), ("flipped", &[96, 0, 50])];
+
+    let mut seeds = Seeds::new();
+    for (kind, name, content) in kinds {
+        let mut add = |what: &str, bits: u8, altered: &[u8]| {
+            let mut writer = Writer::default();
+            writer.u8(kind).u8(bits).bytes(&[6; 12]);
+            content(&mut writer);
+            writer.bytes(altered);
+            seeds.insert(format!("{name}-{what}"), writer.finish());
+        };
+        for (what, bits) in places {
+            add(what, bits, &[]);
+        }
+        for (what, altered) in alterations {
+            add(what, 0, altered);
+        }
+    }
+    seeds.insert("forged-record".to_owned(), [b"x\0", &sealed(1).as_bytes()[..]].concat());
+    seeds.insert("forged-short".to_owned(), b"x\0\x01\0\x01".to_vec());
+    seeds
+}
+
+/// Scripts of the target `login`: messages to parse, and logins with right and wrong codes and altered messages.
+fn login() -> Seeds {
+    // RFC 9496 appendix A.1: the generator.
+    let generator = hex::decode("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76").unwrap();
+    let (generator, identity, junk) = (&generator[..], &[0; 32][..], &[255; 32][..]);
+    let mut seeds = Seeds::new();
+    for (name, parts) in [
+        ("ke1", &[generator, junk, generator][..]),
+        ("ke1-identity", &[identity, junk, generator]),
+        ("ke1-identity-keyshare", &[generator, junk, identity]),
+        ("ke1-no-element", &[junk, junk, generator]),
+        ("r1", &[generator]),
+        ("r1-identity", &[identity]),
+        ("r3", &[generator, junk, junk, junk, junk, junk]),
+        ("r3-identity", &[identity, junk, junk, junk, junk, junk]),
+        ("ke3", &[junk, junk]),
+        ("nothing", &[]),
+    ] {
+        seeds.insert(format!("message-{name}"), [b"m", &parts.concat()[..]].concat());
+    }
+    for (name, bits, typed, step, change) in [
+        ("right", 0, "code", 0, 0),
+        ("wrong", 0, "cod\u{eb}", 0, 0),
+        ("unknown", 1, "code", 0, 0),
+        ("unidentified", 2, "code", 0, 0),
+        ("other-context", 4, "code", 0, 0),
+        ("altered-ke1", 0, "code", 1, 1),
+        ("altered-ke2", 0, "code", 2, 1),
+        ("altered-ke3", 0, "code", 3, 1),
+        ("altered-by-nothing", 0, "code", 2, 0),
+        ("empty", 0, "", 0, 0),
+    ] {
+        let mut writer = Writer::default();
+        writer.u8(b'l').u8(bits).u16(7).counted(b"code").counted(typed.as_bytes()).counted(b"strongroom-1");
+        writer.u8(step).u16(40).u8(change);
+        seeds.insert(format!("login-{name}"), writer.finish());
+    }
+    seeds
+}
