@@ -29,3 +29,8 @@ pub mod secret;
 pub mod vault;
 pub mod wire;
 pub mod wrap;
+
+/// The code in README.md, compiled.
+#[cfg(all(doctest, feature = "local"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
