@@ -126,7 +126,6 @@ fn run_and_kill(folder: &Path, round: usize, delay: Duration) -> HashMap<String,
 fn audit(vault: &Vault, said: &HashMap<String, Said>) -> Result<(), String> {
     let mut spent = HashMap::new();
     vault
-        .journal()
         .read(&mut |state| {
             spent = said.keys().map(|name| (name, state.account(&account(name)).map(|it| it.spent()))).collect();
         })

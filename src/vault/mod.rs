@@ -38,7 +38,7 @@ use crate::account::AccountId;
 use crate::engine::sha512::HmacKey;
 use crate::error::{Fault, Refusal};
 use crate::journal::{Journal, Memory};
-use crate::ledger::{AnchorKind, Command, Policy, Verdict};
+use crate::ledger::{AnchorKind, Command, Policy, State, Verdict};
 use crate::limits::{REQUESTS_MAX, SWEEP_MAX};
 use crate::protocol::{Reply, Request};
 use crate::wrap::{EpochKeys, MemoryRoot, RootSource, TicketKeys};
@@ -210,9 +210,13 @@ impl Vault {
         &self.fleet
     }
 
-    /// Where the accounting is kept: for audits, benches and tools that read counters.
-    pub fn journal(&self) -> &dyn Journal {
-        &*self.journal
+    /// Reads the counters at a confirmed index, which is returned: for audits and tools. Nothing that changes them leads
+    /// past the requests: a pardon or a restore takes both signers, and a charge takes its KE1.
+    ///
+    /// # Errors
+    /// The journal's fault.
+    pub fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.journal.read(look)
     }
 
     /// Whether an exhausted account is answered like an unknown one.

@@ -177,14 +177,14 @@ fn l10_a_receipt_is_spent_on_its_own_ke1_only() {
     let (_, other) = ada.ke1("guess");
     let commit = |ke1: &[u8; 96]| {
         let digests = vault.digests.digests(&ada.0, ke1);
-        vault.journal().commit(NOW_S, vec![Command::Charge { account: ada.0, digests }]).unwrap().remove(0)
+        vault.journal.commit(NOW_S, vec![Command::Charge { account: ada.0, digests }]).unwrap().remove(0)
     };
     let refused = Granted::charged(commit(&charged), &vault.digests, &other, false).err();
     assert_eq!(refused, Some(Refusal::Stale), "a charge is no receipt for another KE1");
     let spend = |ke1: &[u8; 96]| {
         let receipt = Granted::charged(commit(&charged), &vault.digests, &charged, false).unwrap();
         let ke1 = Ke1::parse(&[&ke1[..]]).remove(0).ok().unwrap();
-        vault.evaluator.recover(vault.journal(), vec![(receipt, ke1)]).remove(0)
+        vault.evaluator.recover(&*vault.journal, vec![(receipt, ke1)]).remove(0)
     };
     assert_eq!(spend(&other), Ok(Reply::Refused(Refusal::Stale)));
     assert!(matches!(spend(&charged), Ok(Reply::RecoverStarted { remaining: 9, .. })), "the control");
@@ -242,7 +242,7 @@ fn a_charge_and_an_enrolment_in_one_batch_evaluate_no_replaced_record() {
     assert_eq!(answers[0], Ok(Reply::Refused(Refusal::Busy)), "charged to a record that is gone (L10)");
     assert_eq!(answers[1], Ok(Reply::Enrolled { generation: 2 }));
     let mut owed = 0;
-    vault.journal().read(&mut |state| owed = state.account(&ada.0).unwrap().owed()).unwrap();
+    vault.read(&mut |state| owed = state.account(&ada.0).unwrap().owed()).unwrap();
     assert_eq!(owed, 1, "the charge counts against the lifetime");
 }
 
@@ -300,7 +300,7 @@ fn l11_a_flood_of_strangers_does_not_outgrow_its_bound() {
         let batch = people.iter().zip(&requests).map(|(person, request)| Admitted { account: person.0, request });
         let answers = vault.process(&batch.collect::<Vec<_>>());
         assert!(answers.iter().all(|answer| matches!(answer, Ok(Reply::RecoverStarted { .. }))));
-        vault.journal().read(&mut |state| most = most.max(state.unknown_len())).unwrap();
+        vault.read(&mut |state| most = most.max(state.unknown_len())).unwrap();
     }
     assert!(most > 20 && most <= 60, "{most} are remembered, where 20 may be and 40 come at once");
 }

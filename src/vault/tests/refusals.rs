@@ -275,7 +275,7 @@ fn a_removal_without_proof_is_for_policies_that_allow_it() {
 #[test]
 fn v5_a_damaged_record_is_a_fault_and_never_a_fake() {
     let scene = Scene::new(Policy::development());
-    let sealed_of = |person: Person| scene.vault.journal().sealed(&person.0, 1).unwrap().unwrap();
+    let sealed_of = |person: Person| scene.vault.journal.sealed(&person.0, 1).unwrap().unwrap();
     let (hers, his) = (sealed_of(scene.ada), sealed_of(scene.bob));
     let mut flipped = *hers.as_bytes();
     flipped[200] ^= 1;
@@ -283,7 +283,7 @@ fn v5_a_damaged_record_is_a_fault_and_never_a_fake() {
         // The ledger never looks inside, so a journal will take such bytes; the evaluator does not.
         let sealed = Sealed::from_bytes(&bytes).unwrap();
         let command = Command::Rewrap { account: scene.ada.0, generation: 1, rewraps: rewraps as u32, sealed };
-        scene.vault.journal().commit(NOW_S, vec![command]).unwrap();
+        scene.vault.journal.commit(NOW_S, vec![command]).unwrap();
         assert!(matches!(scene.ke1(GOOD, GOOD), Err(Fault::Damaged(_))));
         assert!(matches!(
             scene.recover_finish(scene.ada, &scene.proof.ticket, &scene.proof.ke3),
@@ -300,7 +300,6 @@ fn v5_a_damaged_record_is_a_fault_and_never_a_fake() {
     let mut live = false;
     scene
         .vault
-        .journal()
         .read(&mut |state| live = matches!(state.account(&scene.ada.0).unwrap().record(), Record::Live { .. }))
         .unwrap();
     assert!(live, "nothing is lost by it");

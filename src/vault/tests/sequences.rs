@@ -74,7 +74,7 @@ fn counters(vault: &Vault, person: Person) -> (u32, u32) {
     let look = &mut |state: &crate::ledger::State| {
         found = state.account(&person.0).map_or((0, 0), |it| (it.spent(), it.generation()));
     };
-    vault.journal().read(look).unwrap();
+    vault.read(look).unwrap();
     found
 }
 
