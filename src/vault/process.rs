@@ -20,8 +20,7 @@ use crate::protocol::{Reply, Request};
 enum Then {
     Grant(Box<Ke1>),
     Deliver(Box<Proven>),
-    SayEnrolled,
-    SayRemoved,
+    Say,
 }
 
 /// The requests of a batch by kind, each with its slot.
@@ -79,17 +78,17 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
     }
     for (slot, proven) in slots.sift(vault.prove(sorted.proofs)) {
         let command = proven.command();
-        let then = if proven.removes() { Then::SayRemoved } else { Then::Deliver(Box::new(proven)) };
+        let then = if proven.removes() { Then::Say } else { Then::Deliver(Box::new(proven)) };
         commands.push((slot, (command, then)));
     }
     for (slot, finished) in slots.sift(vault.finish_enrolments(sorted.enrol_finishes)) {
         match finished {
             Finished::Already { generation } => slots.settle(slot, Ok(Reply::Enrolled { generation })),
-            Finished::New(command) => commands.push((slot, (command, Then::SayEnrolled))),
+            Finished::New(command) => commands.push((slot, (command, Then::Say))),
         }
     }
     for (slot, (account, generation)) in sorted.unproven {
-        commands.push((slot, (Command::Remove { account, generation, proof: None }, Then::SayRemoved)));
+        commands.push((slot, (Command::Remove { account, generation, proof: None }, Then::Say)));
     }
     commands.sort_by_key(|(slot, _)| *slot);
     // Tickets expire by state time, which only a commit moves.
@@ -107,7 +106,7 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
                 granted.extend(slots.sift([(slot, receipt)]));
             }
             Then::Deliver(it) => proven.push((slot, (*it, committed))),
-            Then::SayEnrolled | Then::SayRemoved => slots.settle(slot, say(committed.verdict())),
+            Then::Say => slots.settle(slot, say(committed.verdict())),
         }
     }
 
