@@ -6,9 +6,9 @@
 //! does not wipe; what is ours is wiped here.
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
-use super::{ELEMENT_LEN, Exchange, Exchanged, Point, Scalar, tally};
+use super::{ELEMENT_LEN, Element, Exchange, Exchanged, Point, Scalar, tally};
 use crate::secret::Secret;
 
 pub(super) fn decode(encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
@@ -18,7 +18,7 @@ pub(super) fn decode(encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
         .map(|encoding| {
             let element = CompressedRistretto(*encoding).decompress()?;
             // The identity has one valid encoding, 32 zero bytes.
-            (*encoding != [0; ELEMENT_LEN]).then_some(Point { encoding: *encoding, element })
+            (*encoding != [0; ELEMENT_LEN]).then_some(Point { encoding: *encoding, element: Element::Dalek(element) })
         })
         .collect()
 }
@@ -33,7 +33,8 @@ pub(super) fn map(uniform: &[[u8; 64]]) -> Vec<[u8; ELEMENT_LEN]> {
 
 pub(super) fn reduce(uniform: &[[u8; 64]]) -> Vec<Option<Scalar>> {
     tally::count(|tally| tally.reduced += uniform.len());
-    uniform.iter().map(|bytes| Scalar::not_zero(curve25519_dalek::Scalar::from_bytes_mod_order_wide(bytes))).collect()
+    let reduced = |bytes| curve25519_dalek::Scalar::from_bytes_mod_order_wide(bytes).to_bytes();
+    uniform.iter().map(|bytes| Scalar::not_zero(reduced(bytes))).collect()
 }
 
 pub(super) fn multiply(items: &[(&Scalar, &Point)]) -> Vec<[u8; ELEMENT_LEN]> {
@@ -76,8 +77,16 @@ pub(super) fn exchange(items: &[Exchange<'_>]) -> Vec<Exchanged> {
 }
 
 /// Half of a scalar, modulo the order.
-fn half(scalar: &Scalar) -> Scalar {
-    Scalar(scalar.0.div_by_2())
+fn half(scalar: &Scalar) -> Zeroizing<curve25519_dalek::Scalar> {
+    Zeroizing::new(curve25519_dalek::Scalar::from_bytes_mod_order(*scalar.0.expose()).div_by_2())
+}
+
+/// A point's element; one that another backend decoded is decoded again, which cannot fail.
+fn element(point: &Point) -> RistrettoPoint {
+    match &point.element {
+        Element::Dalek(element) => *element,
+        Element::Lanes(_) => CompressedRistretto(point.encoding).decompress().unwrap_or_default(),
+    }
 }
 
 /// Halves of the elements that a batch will encode. Wiped on drop.
@@ -91,14 +100,14 @@ impl Halves {
         Halves(Vec::with_capacity(products))
     }
 
-    fn push(&mut self, scalar: &Scalar, point: &Point) {
+    fn push(&mut self, half: &curve25519_dalek::Scalar, point: &Point) {
         tally::count(|tally| tally.multiplied += 1);
-        self.0.push(scalar.0 * point.element);
+        self.0.push(half * element(point));
     }
 
-    fn push_base(&mut self, scalar: &Scalar) {
+    fn push_base(&mut self, half: &curve25519_dalek::Scalar) {
         tally::count(|tally| tally.multiplied_base += 1);
-        self.0.push(RistrettoPoint::mul_base(&scalar.0));
+        self.0.push(RistrettoPoint::mul_base(half));
     }
 
     fn encode_doubled(&self) -> Secret<Vec<[u8; ELEMENT_LEN]>> {

@@ -1,8 +1,9 @@
 //! ristretto255 (RFC 9496) and SHA-512 for many requests at once.
 //!
 //! The doors of this room are the methods of [`Backend`]: slices in, one answer an item out, in order. What stands
-//! behind a door is chosen once, at run time, by [`backend`]; a caller that needs another asks [`Backend::all`]. So a
-//! backend that works on eight lanes slides in without a caller noticing, as long as it keeps these:
+//! behind a door is chosen once, at run time, by [`backend`]: eight requests to a register where the processor has AVX-512
+//! with IFMA, curve25519-dalek elsewhere. A caller that needs another asks [`Backend::all`]. How the lanes work, and what
+//! it costs, is told in [`notes`]. All backends keep these:
 //!
 //! - **E1** a [`Point`] is a decoded, valid element other than the identity, and only [`Backend::decode`] makes one;
 //! - **E2** a [`Scalar`] is neither zero nor unreduced, so no product with a [`Point`] is the identity;
@@ -10,18 +11,56 @@
 //! - **E4** time depends on the number of items, on the lengths of byte strings and on whether public encodings decode;
 //!   never on a scalar, a key or an element.
 
+// Elsewhere the lanes are compiled for the tests alone, which run them on the model.
+#![cfg_attr(not(any(test, target_arch = "x86_64")), allow(unused))]
+
 use std::sync::OnceLock;
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use rayon::prelude::*;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
 use crate::limits::CHUNK;
 use crate::secret::Secret;
 
+/// What a door does: on lanes, of the kind `L` with its token, or else on the fallback.
+macro_rules! on {
+    ($backend:expr, ($lanes:ident, $token:ident) => $work:expr, $fallback:expr) => {
+        match $backend.0 {
+            #[cfg(target_arch = "x86_64")]
+            $crate::engine::Kind::Ifma(token) => {
+                type $lanes = $crate::engine::ifma::Eight;
+                token.enter(|$token| $work)
+            }
+            #[cfg(test)]
+            $crate::engine::Kind::Model => {
+                type $lanes = $crate::engine::model::Model;
+                let $token = $crate::engine::model::Always;
+                $work
+            }
+            $crate::engine::Kind::Fallback => $fallback,
+        }
+    };
+}
+
+mod batch;
 mod fallback;
+mod field;
+mod fixed_base;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+mod ladder;
+mod lanes;
+pub mod meter;
+#[cfg(test)]
+mod model;
+#[doc = include_str!("notes.md")]
+pub mod notes {}
+mod point;
+mod ristretto;
+mod scalar;
 pub mod sha512;
+mod table;
 pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
@@ -38,7 +77,14 @@ pub const ELEMENT_LEN: usize = 32;
 #[derive(Clone)]
 pub struct Point {
     encoding: [u8; ELEMENT_LEN],
-    element: RistrettoPoint,
+    element: Element,
+}
+
+/// A decoded element, in the form of the backend that decoded it. Each backend takes either.
+#[derive(Clone)]
+enum Element {
+    Dalek(RistrettoPoint),
+    Lanes(batch::Coordinates),
 }
 
 impl Point {
@@ -54,7 +100,7 @@ impl Point {
 /// let scalar = strongroom::engine::Scalar::from_bytes(&[1; 32]).unwrap();
 /// println!("{scalar:?}");
 /// ```
-pub struct Scalar(curve25519_dalek::Scalar);
+pub struct Scalar(Secret<[u8; ELEMENT_LEN]>);
 
 impl Scalar {
     /// Reads the canonical encoding (RFC 9496 section 4.4); `None` if it is zero or not reduced.
@@ -68,25 +114,20 @@ impl Scalar {
     /// assert!(Scalar::from_bytes(&[0xff; 32]).is_none(), "not reduced");
     /// ```
     pub fn from_bytes(bytes: &[u8; ELEMENT_LEN]) -> Option<Self> {
-        let scalar: Option<_> = curve25519_dalek::Scalar::from_canonical_bytes(*bytes).into();
-        Scalar::not_zero(scalar?)
+        let reduced = curve25519_dalek::Scalar::from_canonical_bytes(*bytes).is_some();
+        Scalar::not_zero(*bytes).filter(|_| bool::from(reduced))
     }
 
     /// The canonical encoding.
     pub fn to_bytes(&self) -> Secret<[u8; ELEMENT_LEN]> {
-        Secret::new(self.0.to_bytes())
+        Secret::new(*self.0.expose())
     }
 
-    fn not_zero(scalar: curve25519_dalek::Scalar) -> Option<Self> {
+    /// Takes a canonical encoding.
+    fn not_zero(bytes: [u8; ELEMENT_LEN]) -> Option<Self> {
         // Whether it is zero becomes known to the caller in any case; a zero has one chance in 2^252.
-        let zero = bool::from(scalar.ct_eq(&curve25519_dalek::Scalar::ZERO));
-        if zero { None } else { Some(Scalar(scalar)) }
-    }
-}
-
-impl Drop for Scalar {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        let zero = bool::from(bytes.ct_eq(&[0; ELEMENT_LEN]));
+        if zero { None } else { Some(Scalar(Secret::new(bytes))) }
     }
 }
 
@@ -124,6 +165,11 @@ pub struct Backend(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Ifma(ifma::Ifma),
+    /// The lanes on plain integers, slow and checked: on a machine without the registers, tests run their code on it.
+    #[cfg(test)]
+    Model,
     Fallback,
 }
 
@@ -151,87 +197,84 @@ fn choose(wanted: Option<&str>, all: &[Backend]) -> (Backend, bool) {
 impl Backend {
     /// Every backend that this machine can run, the fastest first.
     pub fn all() -> Vec<Backend> {
-        vec![Backend(Kind::Fallback)]
+        #[cfg(target_arch = "x86_64")]
+        let lanes = ifma::Ifma::detect().map(Kind::Ifma);
+        #[cfg(not(target_arch = "x86_64"))]
+        let lanes = None;
+        let everywhere = [
+            #[cfg(test)]
+            Kind::Model,
+            Kind::Fallback,
+        ];
+        lanes.into_iter().chain(everywhere).map(Backend).collect()
     }
 
     /// Its name, as `STRONGROOM_BACKEND` and the log spell it.
     pub fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Ifma(_) => "ifma",
+            #[cfg(test)]
+            Kind::Model => "model",
             Kind::Fallback => "fallback",
         }
     }
 
     /// Decode, RFC 9496 section 4.3.1. `None` for an encoding that is not valid, and for the identity (E1).
     pub fn decode(self, encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
-        match self.0 {
-            Kind::Fallback => fallback::decode(encodings),
-        }
+        on!(self, (L, token) => batch::decode::<L>(token, encodings), fallback::decode(encodings))
     }
 
     /// The one-way map, RFC 9496 section 4.3.4, encoded: from 64 uniform bytes to an element of which nobody knows the
     /// discrete logarithm.
     pub fn map(self, uniform: &[[u8; 64]]) -> Vec<[u8; ELEMENT_LEN]> {
-        match self.0 {
-            Kind::Fallback => fallback::map(uniform),
-        }
+        on!(self, (L, token) => batch::map::<L>(token, uniform), fallback::map(uniform))
     }
 
     /// 64 uniform bytes as an integer, lowest byte first, modulo the order of the group (RFC 9497 section 4.1). `None`
     /// for zero (E2).
     pub fn reduce(self, uniform: &[[u8; 64]]) -> Vec<Option<Scalar>> {
-        match self.0 {
-            Kind::Fallback => fallback::reduce(uniform),
-        }
+        on!(self, (L, token) => batch::reduce::<L>(token, uniform), fallback::reduce(uniform))
     }
 
     /// Each scalar times its own element, encoded.
     pub fn multiply(self, items: &[(&Scalar, &Point)]) -> Vec<[u8; ELEMENT_LEN]> {
-        match self.0 {
-            Kind::Fallback => fallback::multiply(items),
-        }
+        on!(self, (L, token) => batch::multiply::<L>(token, items), fallback::multiply(items))
     }
 
     /// Each scalar times the generator, encoded.
     pub fn multiply_base(self, scalars: &[&Scalar]) -> Vec<[u8; ELEMENT_LEN]> {
-        match self.0 {
-            Kind::Fallback => fallback::multiply_base(scalars),
-        }
+        on!(self, (L, token) => batch::multiply_base::<L>(token, scalars), fallback::multiply_base(scalars))
     }
 
     /// The group operations of logins, together, so that they share what can be shared.
     pub fn exchange(self, items: &[Exchange<'_>]) -> Vec<Exchanged> {
-        match self.0 {
-            Kind::Fallback => fallback::exchange(items),
-        }
+        on!(self, (L, token) => batch::exchange::<L>(token, items), fallback::exchange(items))
     }
 
     /// SHA-512 after the concatenation of each item's parts, to go on from.
     pub fn prefixes<const P: usize>(self, items: &[[&[u8]; P]]) -> Vec<Prefix> {
-        match self.0 {
-            Kind::Fallback => items.iter().map(|parts| Prefix::new(parts)).collect(),
-        }
+        on!(self, (L, token) => sha512::batch::prefixes::<L, P>(token, items), items.iter().map(|parts| Prefix::new(parts)).collect())
     }
 
     /// SHA-512 over each prefix followed by the concatenation of its parts. These digests are secret until the caller
     /// says otherwise.
     pub fn digests<const P: usize>(self, items: &[(&Prefix, [&[u8]; P])]) -> Secret<Vec<[u8; 64]>> {
-        Secret::new(match self.0 {
-            Kind::Fallback => items.iter().map(|(prefix, parts)| prefix.digest(parts)).collect(),
-        })
+        Secret::new(
+            on!(self, (L, token) => sha512::batch::digests::<L, P>(token, items), items.iter().map(|(prefix, parts)| prefix.digest(parts)).collect()),
+        )
     }
 
     /// HMAC-SHA-512 under each key over the concatenation of its parts.
     pub fn macs<const P: usize>(self, items: &[(&HmacKey, [&[u8]; P])]) -> Secret<Vec<[u8; 64]>> {
-        Secret::new(match self.0 {
-            Kind::Fallback => items.iter().map(|(key, parts)| key.mac(parts)).collect(),
-        })
+        Secret::new(
+            on!(self, (L, token) => sha512::batch::macs::<L, P>(token, items), items.iter().map(|(key, parts)| key.mac(parts)).collect()),
+        )
     }
 
     /// Keys of HMAC-SHA-512 made ready.
     pub fn mac_keys(self, keys: &[[u8; 64]]) -> Vec<HmacKey> {
-        match self.0 {
-            Kind::Fallback => keys.iter().map(|key| HmacKey::new(key)).collect(),
-        }
+        on!(self, (L, token) => sha512::batch::mac_keys::<L>(token, keys), keys.iter().map(|key| HmacKey::new(key)).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! SHA-512 (FIPS 180-4), HMAC (RFC 2104) and HKDF (RFC 5869) over it, with midstates that can be kept.
 //!
 //! A [`Midstate`] is what the hash remembers after whole blocks, so a constant prefix or a MAC key is compressed once
-//! and reused. All work goes through the one function `compress`, which is also where the tests count blocks.
+//! and reused. Here one message is hashed at a time; `batch.rs` hashes many on lanes, and counts the same blocks.
 
 use sha2::block_api::compress512;
 use subtle::{Choice, ConditionallySelectable};
@@ -9,13 +9,16 @@ use zeroize::Zeroize;
 
 use super::tally;
 
+pub(super) mod batch;
+mod lanes;
+
 /// Bytes of a block.
 pub const BLOCK_LEN: usize = 128;
 /// Bytes of a digest.
 pub const DIGEST_LEN: usize = 64;
 
 /// Initial hash value of SHA-512, FIPS 180-4 section 5.3.5.
-const INITIAL: [u64; 8] = [
+static INITIAL: [u64; 8] = [
     0x6a09_e667_f3bc_c908,
     0xbb67_ae85_84ca_a73b,
     0x3c6e_f372_fe94_f82b,
@@ -27,11 +30,17 @@ const INITIAL: [u64; 8] = [
 ];
 
 /// The hash after a whole number of blocks. Wiped on drop, since it may stand for a key.
-#[derive(Clone, Zeroize)]
-#[zeroize(drop)]
+#[derive(Clone)]
 pub struct Midstate {
     words: [u64; 8],
     blocks: u64,
+}
+
+impl Drop for Midstate {
+    fn drop(&mut self) {
+        // As a slice, which is wiped in one piece; an array is wiped word by word.
+        self.words.as_mut_slice().zeroize();
+    }
 }
 
 impl Midstate {
@@ -74,13 +83,19 @@ impl Default for Midstate {
 }
 
 /// The hash after any number of bytes, to go on from in more than one direction. Wiped on drop.
-#[derive(Clone, Zeroize)]
-#[zeroize(drop)]
+#[derive(Clone)]
 pub struct Prefix {
     state: Midstate,
     /// Bytes that do not fill a block yet; those from `filled` on mean nothing.
     tail: [u8; BLOCK_LEN],
     filled: usize,
+}
+
+impl Drop for Prefix {
+    fn drop(&mut self) {
+        // The state sees to itself.
+        self.tail.as_mut_slice().zeroize();
+    }
 }
 
 impl From<Midstate> for Prefix {
@@ -140,7 +155,7 @@ impl Prefix {
     }
 }
 
-/// The compression function, and the one place where blocks are counted.
+/// The compression function, and where blocks hashed one message at a time are counted.
 fn compress(words: &mut [u64; 8], blocks: &[[u8; BLOCK_LEN]]) {
     tally::count(|tally| tally.blocks += blocks.len());
     compress512(words, blocks);
@@ -151,9 +166,8 @@ pub fn digest(parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
     Midstate::new().digest(parts)
 }
 
-/// A key of HMAC-SHA-512, as the two midstates it amounts to.
-#[derive(Clone, Zeroize)]
-#[zeroize(drop)]
+/// A key of HMAC-SHA-512, as the two midstates it amounts to. Wiped on drop, as they are.
+#[derive(Clone)]
 pub struct HmacKey {
     inner: Midstate,
     outer: Midstate,

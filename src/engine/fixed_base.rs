@@ -1,0 +1,198 @@
+//! Multiples of the generator, from a table of its multiples that all lanes share.
+//!
+//! A row of the table holds the 32 odd multiples of 64^i times the generator. Their limbs are laid out so that four
+//! registers hold one limb of all 32, and a permutation of registers gives each lane the one it wants: no address
+//! depends on a digit.
+
+use std::sync::OnceLock;
+
+use super::field::{D2, Tight, invert};
+use super::lanes::{LANES, Lanes, Row, Work};
+use super::point::{Affine, AffineCached, Cached, Extended, Point, Projective};
+use super::scalar::Signs;
+
+/// Digits that one addition takes in.
+const WINDOW: u32 = 6;
+/// Rows, which cover all digits of a scalar.
+const ROWS: usize = 43;
+/// Digits that the rows cover.
+const DIGITS: u32 = ROWS as u32 * WINDOW;
+/// Odd multiples in a row.
+const ENTRIES: usize = 1 << (WINDOW - 1);
+
+/// 32 numbers for each of the five limbs of the three coordinates of an [`AffineCached`].
+type TableRow = [[[Row; 4]; 5]; 3];
+
+/// The table. It is public.
+pub(super) struct Table(pub(super) Vec<TableRow>);
+
+/// The one table of the process, made at the first call.
+fn table<L: Lanes>(token: L::Token) -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| make::<L>(token))
+}
+
+/// Half of each lane's scalar times the generator: 43 additions.
+pub(super) fn multiply_base<L: Lanes>(token: L::Token, half: &Signs<L>) -> Point<L> {
+    let mut sum = Extended::identity(token);
+    for (number, row) in (0u32..).zip(&table::<L>(token).0) {
+        L::call(token, AddRow { sum: &mut sum, row, half, number });
+    }
+    L::call(token, Lower(&sum))
+}
+
+struct AddRow<'a, L: Lanes> {
+    sum: &'a mut Extended<L>,
+    row: &'a TableRow,
+    half: &'a Signs<L>,
+    number: u32,
+}
+
+impl<L: Lanes> Work for AddRow<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let choice = self.half.window(self.number, WINDOW, DIGITS);
+        *self.sum = self.sum.plus_or_minus_affine(&look_up(self.row, choice.index), choice.negative).extended();
+    }
+}
+
+#[inline(always)]
+fn look_up<L: Lanes>(row: &TableRow, index: L) -> AffineCached<L> {
+    let [minus, plus, t2d] = [look_up_one(&row[0], index), look_up_one(&row[1], index), look_up_one(&row[2], index)];
+    AffineCached { minus, plus, t2d }
+}
+
+#[inline(always)]
+fn look_up_one<L: Lanes>(limbs: &[[Row; 4]; 5], index: L) -> Tight<L> {
+    let [a, b, c, d, e] = limbs;
+    Tight([index.look_up(a), index.look_up(b), index.look_up(c), index.look_up(d), index.look_up(e)])
+}
+
+/// Makes the table: the rows side by side in lanes, all entries of a row over one inversion.
+pub(super) fn make<L: Lanes>(token: L::Token) -> Table {
+    let generator = Affine::<L>::generator(token);
+    let mut base = L::call(token, Prepare(&generator));
+    let mut rows = vec![[[[Row([0; LANES]); 4]; 5]; 3]; ROWS];
+    for rows in rows.chunks_mut(LANES) {
+        // Lane i holds 64^i times the base; the last doublings lead to the next chunk.
+        let mut starts = L::call(token, Raise(&base));
+        for lane in 0..LANES {
+            let later = L::mask(token, u8::MAX << lane);
+            starts = Extended::select(later, L::call(token, Raise(&base)), starts);
+            L::call(token, NextRow(&mut base));
+        }
+        let entries = L::call(token, OddMultiples(&starts));
+        let mut products = vec![Tight::one(token)];
+        for (index, entry) in entries.iter().enumerate() {
+            products.push(L::call(token, Product(&products[index], &entry.z)));
+        }
+        let [mut inverse] = invert(&[products[ENTRIES]]);
+        for (index, entry) in entries.iter().enumerate().rev() {
+            let z_inverse = L::call(token, Product(&inverse, &products[index]));
+            inverse = L::call(token, Product(&inverse, &entry.z));
+            let normal = L::call(token, Normalise { entry, z_inverse: &z_inverse });
+            for (coordinate, limbs) in normal.iter().enumerate() {
+                for (limb, numbers) in limbs.iter().enumerate() {
+                    for (row, number) in rows.iter_mut().zip(numbers.0) {
+                        row[coordinate][limb][index / LANES].0[index % LANES] = number;
+                    }
+                }
+            }
+        }
+    }
+    Table(rows)
+}
+
+struct Prepare<'a, L: Lanes>(&'a Affine<L>);
+
+impl<L: Lanes> Work for Prepare<'_, L> {
+    type Output = Projective<L>;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        self.0.projective()
+    }
+}
+
+struct Raise<'a, L: Lanes>(&'a Projective<L>);
+
+impl<L: Lanes> Work for Raise<'_, L> {
+    type Output = Extended<L>;
+
+    #[inline(always)]
+    fn run(self) -> Extended<L> {
+        self.0.extended()
+    }
+}
+
+struct NextRow<'a, L: Lanes>(&'a mut Projective<L>);
+
+impl<L: Lanes> Work for NextRow<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for _ in 0..WINDOW {
+            *self.0 = self.0.doubled().projective();
+        }
+    }
+}
+
+struct Lower<'a, L: Lanes>(&'a Extended<L>);
+
+impl<L: Lanes> Work for Lower<'_, L> {
+    type Output = Point<L>;
+
+    #[inline(always)]
+    fn run(self) -> Point<L> {
+        self.0.point()
+    }
+}
+
+struct OddMultiples<'a, L: Lanes>(&'a Extended<L>);
+
+impl<L: Lanes> Work for OddMultiples<'_, L> {
+    type Output = Vec<Extended<L>>;
+
+    #[inline(always)]
+    fn run(self) -> Vec<Extended<L>> {
+        let once = *self.0;
+        let twice: Cached<L> = once.plus(&once.cached()).extended().cached();
+        let mut entries = vec![once; ENTRIES];
+        for index in 1..ENTRIES {
+            entries[index] = entries[index - 1].plus(&twice).extended();
+        }
+        entries
+    }
+}
+
+struct Product<'a, L: Lanes>(&'a Tight<L>, &'a Tight<L>);
+
+impl<L: Lanes> Work for Product<'_, L> {
+    type Output = Tight<L>;
+
+    #[inline(always)]
+    fn run(self) -> Tight<L> {
+        self.0.times(*self.1).carry()
+    }
+}
+
+struct Normalise<'a, L: Lanes> {
+    entry: &'a Extended<L>,
+    z_inverse: &'a Tight<L>,
+}
+
+impl<L: Lanes> Work for Normalise<'_, L> {
+    /// The canonical limbs of Y - X, Y + X and 2 d T, where Z is one.
+    type Output = [[Row; 5]; 3];
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let z_inverse = *self.z_inverse;
+        let d2 = Tight::splat(z_inverse.token(), &D2);
+        let stored = |element: Tight<L>| element.times(z_inverse).carry().canonical().map(L::store);
+        [stored(self.entry.minus), stored(self.entry.plus), stored(self.entry.t.times(d2).carry())]
+    }
+}
