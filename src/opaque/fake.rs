@@ -9,7 +9,7 @@ use subtle::{Choice, ConditionallySelectable};
 use super::keys::{Credential, ServerKeys};
 use super::message::{RECORD_LEN, record};
 use crate::engine::sha512::HmacKey;
-use crate::engine::{ELEMENT_LEN, backend, in_chunks};
+use crate::engine::{Backend, ELEMENT_LEN, backend, in_chunks};
 use crate::error::Fault;
 use crate::secret::Secret;
 
@@ -85,12 +85,17 @@ impl Chosen {
 /// For each account its own credential if it is known, else its fake; the fake is derived in any case, and which one is
 /// taken shows in no branch and no address.
 pub fn choose(items: &[Lookup<'_>], fakes: &FakeKeys) -> Vec<Chosen> {
+    choose_on(backend(), items, fakes)
+}
+
+/// [`choose`] on a backend of the caller's choice.
+pub fn choose_on(backend: Backend, items: &[Lookup<'_>], fakes: &FakeKeys) -> Vec<Chosen> {
     in_chunks(items, |chunk| {
         let expand: Vec<_> = chunk
             .iter()
             .map(|item| (&fakes.masking, [&b"strongroom fake masking key"[..], item.account, &[1]]))
             .collect();
-        let masking_keys = backend().macs(&expand);
+        let masking_keys = backend.macs(&expand);
         chunk
             .iter()
             .zip(masking_keys.expose())

@@ -97,8 +97,16 @@ pub struct Response {
 /// # Errors
 /// [`Fault::Randomness`] if the operating system gives none. Each item has its own: see [`respond_with`].
 pub fn respond(items: &[Login<'_>]) -> Result<Vec<Result<Response, Fault>>, Fault> {
+    respond_on(backend(), items)
+}
+
+/// [`respond`] on a backend of the caller's choice.
+///
+/// # Errors
+/// As [`respond`].
+pub fn respond_on(backend: Backend, items: &[Login<'_>]) -> Result<Vec<Result<Response, Fault>>, Fault> {
     let items: Vec<_> = items.iter().copied().zip(Randomness::draw(items.len())?).collect();
-    Ok(respond_with(&items))
+    Ok(in_chunks(&items, |chunk| respond_chunk(backend, chunk)))
 }
 
 /// [`respond`] with randomness that the caller brings; no two logins may share any.
@@ -118,7 +126,7 @@ struct Lane<'a> {
 }
 
 /// Sets aside the items that cannot be evaluated, evaluates the others together, puts the answers in order.
-fn respond_chunk(backend: Backend, items: &[(Login<'_>, Randomness)]) -> Vec<Result<Response, Fault>> {
+pub(super) fn respond_chunk(backend: Backend, items: &[(Login<'_>, Randomness)]) -> Vec<Result<Response, Fault>> {
     let encodings = items.iter().filter_map(|(login, _)| login.credential.record.first_chunk().copied());
     let encodings = Secret::new(encodings.collect::<Vec<_>>());
     let mut lanes = Vec::with_capacity(items.len());
@@ -218,9 +226,9 @@ fn credential_responses(backend: Backend, lanes: &[Lane<'_>], exchanged: &[Excha
         message[ke2::MASKING_NONCE].copy_from_slice(&lane.randomness.masking_nonce);
         message[ke2::MASKED_SERVER_KEY].copy_from_slice(lane.login.keys.public_key());
         message[ke2::MASKED_ENVELOPE].copy_from_slice(&lane.login.credential.record[record::ENVELOPE]);
-        let pad = first.expose()[index].iter().chain(&second.expose()[index]);
-        for (byte, pad) in message[ke2::MASKED_SERVER_KEY.start..ke2::MASKED_ENVELOPE.end].iter_mut().zip(pad) {
-            *byte ^= pad;
+        let masked = message[ke2::MASKED_SERVER_KEY.start..ke2::MASKED_ENVELOPE.end].chunks_mut(KEY_LEN);
+        for (masked, pad) in masked.zip([&first.expose()[index], &second.expose()[index]]) {
+            masked.iter_mut().zip(pad).for_each(|(byte, pad)| *byte ^= pad);
         }
         message[ke2::SERVER_NONCE].copy_from_slice(&lane.randomness.server_nonce);
         message[ke2::SERVER_KEYSHARE].copy_from_slice(&exchanged.server_keyshare);

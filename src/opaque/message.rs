@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::engine::{ELEMENT_LEN, Point, backend, in_chunks};
+use crate::engine::{Backend, ELEMENT_LEN, Point, backend, in_chunks};
 use crate::error::Refusal;
 use crate::secret::Secret;
 
@@ -47,31 +47,26 @@ pub(super) mod ke2 {
     pub(in super::super) const SERVER_MAC: Range<usize> = 256..320;
 }
 
-/// A message of `LEN` bytes and its `N` elements.
-type Read<'a, const LEN: usize, const N: usize> = Result<(&'a [u8; LEN], [Point; N]), Refusal>;
+/// A message of `LEN` bytes and its `N` elements, as far as they are valid.
+type Read<'a, const LEN: usize, const N: usize> = (Option<&'a [u8; LEN]>, [Option<Point>; N]);
 
 /// The elements of each message, decoded together: those that begin at `offsets` in messages of `LEN` bytes.
-fn decode<'a, const LEN: usize, const N: usize>(messages: &[&'a [u8]], offsets: [usize; N]) -> Vec<Read<'a, LEN, N>> {
+fn decode<'a, const LEN: usize, const N: usize>(
+    backend: Backend,
+    messages: &[&'a [u8]],
+    offsets: [usize; N],
+) -> Vec<Read<'a, LEN, N>> {
     let whole: Vec<Option<&[u8; LEN]>> = messages.iter().map(|message| (*message).try_into().ok()).collect();
     let mut encodings = Secret::new(Vec::with_capacity(messages.len() * N));
     for message in &whole {
         for offset in offsets {
-            // A message of another length gets encodings of the identity, which are refused like any other.
+            // A message of another length gets encodings of the identity, which are no valid elements here.
             let field = message.and_then(|bytes| bytes[offset..].first_chunk());
             encodings.expose_mut().push(field.copied().unwrap_or([0; ELEMENT_LEN]));
         }
     }
-    let mut points = backend().decode(encodings.expose()).into_iter();
-    whole
-        .into_iter()
-        .map(|message| {
-            let decoded: [Option<Point>; N] = std::array::from_fn(|_| points.next().flatten());
-            let valid = decoded.iter().all(Option::is_some);
-            let message = message.filter(|_| valid).ok_or(Refusal::Malformed)?;
-            let decoded: Vec<Point> = decoded.into_iter().flatten().collect();
-            Ok((message, decoded.try_into().map_err(|_| Refusal::Malformed)?))
-        })
-        .collect()
+    let mut points = backend.decode(encodings.expose()).into_iter();
+    whole.into_iter().map(|message| (message, std::array::from_fn(|_| points.next().flatten()))).collect()
 }
 
 /// A client's request to register (RFC 9807 section 5.1), its element decoded.
@@ -93,10 +88,15 @@ impl RegistrationRequest {
     /// # Ok::<(), hex::FromHexError>(())
     /// ```
     pub fn parse(messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
+        Self::parse_on(backend(), messages)
+    }
+
+    /// [`RegistrationRequest::parse`] on a backend of the caller's choice.
+    pub fn parse_on(backend: Backend, messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
         in_chunks(messages, |chunk| {
-            decode::<REGISTRATION_REQUEST_LEN, 1>(chunk, [0])
+            decode::<REGISTRATION_REQUEST_LEN, 1>(backend, chunk, [0])
                 .into_iter()
-                .map(|read| read.map(|(_, [blinded])| RegistrationRequest { blinded }))
+                .map(|(_, [blinded])| blinded.map(|blinded| RegistrationRequest { blinded }).ok_or(Refusal::Malformed))
                 .collect()
         })
     }
@@ -122,9 +122,12 @@ impl RegistrationRecord {
     /// Reads each message.
     pub fn parse(messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
         in_chunks(messages, |chunk| {
-            decode::<RECORD_LEN, 1>(chunk, [record::CLIENT_PUBLIC_KEY.start])
+            decode::<RECORD_LEN, 1>(backend(), chunk, [record::CLIENT_PUBLIC_KEY.start])
                 .into_iter()
-                .map(|read| read.map(|(bytes, _)| RegistrationRecord { bytes: Secret::new(*bytes) }))
+                .map(|read| match read {
+                    (Some(bytes), [Some(_)]) => Ok(RegistrationRecord { bytes: Secret::new(*bytes) }),
+                    _ => Err(Refusal::Malformed),
+                })
                 .collect()
         })
     }
@@ -145,11 +148,19 @@ pub struct Ke1 {
 impl Ke1 {
     /// Reads each message.
     pub fn parse(messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
+        Self::parse_on(backend(), messages)
+    }
+
+    /// [`Ke1::parse`] on a backend of the caller's choice.
+    pub fn parse_on(backend: Backend, messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
         in_chunks(messages, |chunk| {
-            decode::<KE1_LEN, 2>(chunk, [0, 64])
+            decode::<KE1_LEN, 2>(backend, chunk, [0, 64])
                 .into_iter()
-                .map(|read| {
-                    read.map(|(bytes, [blinded, client_keyshare])| Ke1 { bytes: *bytes, blinded, client_keyshare })
+                .map(|read| match read {
+                    (Some(bytes), [Some(blinded), Some(client_keyshare)]) => {
+                        Ok(Ke1 { bytes: *bytes, blinded, client_keyshare })
+                    }
+                    _ => Err(Refusal::Malformed),
                 })
                 .collect()
         })

@@ -34,14 +34,25 @@ pub struct Registration<'a> {
 /// # Errors
 /// Each item has its own: [`Fault::Key`] if its identifier derives no key, which nobody will see.
 pub fn respond(items: &[Registration<'_>]) -> Vec<Result<[u8; REGISTRATION_RESPONSE_LEN], Fault>> {
-    in_chunks(items, |chunk| match respond_on(backend(), chunk) {
+    respond_on(backend(), items)
+}
+
+/// [`respond`] on a backend of the caller's choice.
+///
+/// # Errors
+/// As [`respond`].
+pub fn respond_on(backend: Backend, items: &[Registration<'_>]) -> Vec<Result<[u8; REGISTRATION_RESPONSE_LEN], Fault>> {
+    in_chunks(items, |chunk| match respond_chunk(backend, chunk) {
         Ok(responses) => responses.into_iter().map(Ok).collect(),
         Err(fault) => chunk.iter().map(|_| Err(fault.clone())).collect(),
     })
 }
 
-/// [`respond`] on one backend and the caller's thread.
-fn respond_on(backend: Backend, items: &[Registration<'_>]) -> Result<Vec<[u8; REGISTRATION_RESPONSE_LEN]>, Fault> {
+/// [`respond`] on the caller's thread.
+pub(super) fn respond_chunk(
+    backend: Backend,
+    items: &[Registration<'_>],
+) -> Result<Vec<[u8; REGISTRATION_RESPONSE_LEN]>, Fault> {
     let credentials: Vec<_> = items.iter().map(|item| (&item.keys.oprf_seed, item.credential_identifier)).collect();
     let keys = oprf_keys(backend, &credentials)?;
     let products: Vec<_> = keys.iter().zip(items).map(|(key, item)| (key, item.request.blinded())).collect();

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha512};
 use crate::engine::{Backend, Exchanged, sha512::HmacKey};
 use crate::error::{Fault, Refusal};
 use crate::opaque::keys::{oprf_keys, random_static_secret_with};
-use crate::opaque::login::{Login, Randomness, derive_keys, finish, respond_with};
-use crate::opaque::register::{Registration, respond};
+use crate::opaque::login::{Login, Randomness, derive_keys, finish, respond_chunk, respond_with};
+use crate::opaque::register::{Registration, respond, respond_on};
 use crate::opaque::{Ke1, Ke3, RegistrationRecord, RegistrationRequest, ServerKeys};
 use crate::oprf::tests::{array, bytes, expand};
 use crate::secret::Secret;
@@ -131,18 +131,23 @@ fn o1_logins_give_the_published_bytes_at_every_size_with_a_bad_record_in_each_pl
                     (login, case.randomness())
                 })
                 .collect();
-            let responses = respond_with(&items);
-            assert_eq!(responses.len(), count);
-            for (index, response) in responses.iter().enumerate() {
-                if place == Some(index) {
-                    assert!(matches!(response, Err(Fault::Damaged(_))));
-                    continue;
-                }
-                let (response, case) = (response.as_ref().unwrap(), &cases[index % 3]);
-                assert_eq!(response.ke2, case.ke2);
-                if !case.fake() {
-                    assert_eq!(response.state.expose()[..64], case.output("KE3"));
-                    assert_eq!(response.state.expose()[64..], case.output("session_key"));
+            let mut answers = vec![respond_with(&items)];
+            if place.is_none() {
+                answers.extend(Backend::all().into_iter().map(|backend| respond_chunk(backend, &items)));
+            }
+            for responses in answers {
+                assert_eq!(responses.len(), count);
+                for (index, response) in responses.iter().enumerate() {
+                    if place == Some(index) {
+                        assert!(matches!(response, Err(Fault::Damaged(_))));
+                        continue;
+                    }
+                    let (response, case) = (response.as_ref().unwrap(), &cases[index % 3]);
+                    assert_eq!(response.ke2, case.ke2);
+                    if !case.fake() {
+                        assert_eq!(response.state.expose()[..64], case.output("KE3"));
+                        assert_eq!(response.state.expose()[64..], case.output("session_key"));
+                    }
                 }
             }
         }
@@ -191,6 +196,11 @@ fn o1_registrations_give_the_published_bytes_at_every_size() {
             .collect();
         for (index, response) in respond(&items).into_iter().enumerate() {
             assert_eq!(response.unwrap()[..], cases[index % 2].output("registration_response"));
+        }
+        for backend in Backend::all() {
+            for (index, response) in respond_on(backend, &items).into_iter().enumerate() {
+                assert_eq!(response.unwrap()[..], cases[index % 2].output("registration_response"));
+            }
         }
     }
 }
