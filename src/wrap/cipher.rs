@@ -6,12 +6,14 @@
 //! the cipher's own key, both expanded from one secret. Two secrets with the same commitment are a collision of
 //! HMAC-SHA-512 cut to 256 bits.
 
+use aes::Aes256Enc;
 use aes_gcm_siv::aead::AeadInOut;
-use aes_gcm_siv::{Aes256GcmSiv, KeyInit};
+use aes_gcm_siv::{AesGcmSiv, KeyInit};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
-use crate::engine::sha512::HmacKey;
+use crate::engine::Backend;
+use crate::engine::sha512::{DIGEST_LEN, HmacKey};
+use crate::secret::Secret;
 use crate::wire::Invalid;
 
 /// Random bytes of one sealing. GCM-SIV derives its keys from them and forgives a repeat.
@@ -24,12 +26,12 @@ const TAG_LEN: usize = 16;
 /// By how much a body is longer than what is sealed in it.
 pub(super) const OVERHEAD: usize = size_of::<Nonce>() + COMMITMENT_LEN + TAG_LEN;
 
-/// AES-256-GCM-SIV under one key.
-pub(super) struct Cipher(Aes256GcmSiv);
+/// AES-256-GCM-SIV under one key. It encrypts blocks only, so no round keys for decrypting them are made.
+pub(super) struct Cipher(AesGcmSiv<Aes256Enc>);
 
 impl Cipher {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Cipher(Aes256GcmSiv::new(key.into()))
+        Cipher(AesGcmSiv::new(key.into()))
     }
 
     /// Encrypts `buffer` in place and returns the tag (RFC 8452 section 4).
@@ -56,13 +58,36 @@ pub(super) struct Committing {
     cipher: Cipher,
 }
 
+/// A block of HKDF-Expand for the commitment and one for the cipher's key. Each is 32 bytes: the head of its block.
+pub(super) type Blocks = [[u8; DIGEST_LEN]; 2];
+
+/// Info of each of the [`Blocks`], and the counter behind it.
+const INFO: [[&[u8]; 2]; 2] = [[b"commit", &[1]], [b"key", &[1]]];
+
+/// The [`Blocks`] of several secrets, one after another, derived in one step.
+pub(super) struct ManyBlocks(Secret<Vec<[u8; DIGEST_LEN]>>);
+
+impl ManyBlocks {
+    pub(super) fn derive(backend: Backend, secrets: &[HmacKey]) -> Self {
+        let expand: Vec<_> = secrets.iter().flat_map(|secret| INFO.map(|info| (secret, info))).collect();
+        ManyBlocks(backend.macs(&expand))
+    }
+
+    /// Those of each secret.
+    pub(super) fn each(&self) -> &[Blocks] {
+        self.0.expose().as_chunks().0
+    }
+}
+
 impl Committing {
     /// The pair that a secret amounts to: HKDF-Expand with the secret as PRK, `commit` and `key` as info.
     pub(super) fn new(secret: &HmacKey) -> Self {
-        let mut key: [u8; 32] = secret.expand_array(&[b"key"]);
-        let committing = Committing { commitment: secret.expand_array(&[b"commit"]), cipher: Cipher::new(&key) };
-        key.zeroize();
-        committing
+        Committing::from_blocks(Secret::new(INFO.map(|info| secret.mac(&info))).expose())
+    }
+
+    /// The same from the blocks. A pair holds a key schedule, which moves along with it: make it where it is used.
+    pub(super) fn from_blocks([commitment, key]: &Blocks) -> Self {
+        Committing { commitment: commitment.as_chunks().0[0], cipher: Cipher::new(&key.as_chunks().0[0]) }
     }
 
     /// Fills `body`, [`OVERHEAD`] bytes longer than `plain`.

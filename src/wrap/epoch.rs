@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use zeroize::Zeroize;
-
-use super::cipher::{Committing, Nonce, OVERHEAD};
+use super::cipher::{Committing, ManyBlocks, Nonce, OVERHEAD};
 use super::record::Record;
 use super::root::{EpochKey, RootSource};
 use super::sealed::{HEADER_LEN, Header, Sealed, VERSION};
-use super::{each, with_nonces};
+use super::with_nonces;
 use crate::account::AccountId;
-use crate::engine::sha512::HmacKey;
+use crate::engine::sha512::{DIGEST_LEN, HmacKey};
+use crate::engine::{Backend, backend, in_chunks};
 use crate::error::Fault;
 use crate::secret::{Secret, random_array};
 use crate::wire::Invalid;
@@ -44,6 +43,39 @@ pub struct OpenItem<'a> {
     pub generation: u32,
     /// The sealed bytes.
     pub sealed: &'a Sealed,
+}
+
+/// What a record's key is derived from and what is authenticated with the record.
+struct Place<'a> {
+    header: Header,
+    account: &'a AccountId,
+    generation: [u8; 4],
+}
+
+impl<'a> SealItem<'a> {
+    fn place(&self, epoch: u32) -> Place<'a> {
+        let header = Header { epoch, key_number: self.key_number };
+        Place { header, account: self.account, generation: self.generation.to_be_bytes() }
+    }
+}
+
+impl<'a> OpenItem<'a> {
+    fn place(&self) -> Place<'a> {
+        Place { header: self.sealed.header(), account: self.account, generation: self.generation.to_be_bytes() }
+    }
+}
+
+impl Place<'_> {
+    /// What a sealed record binds beside its key: format version, epoch and key number (the header), account,
+    /// generation, purpose.
+    fn associated(&self) -> [u8; HEADER_LEN + 32 + 4 + RECORD.len()] {
+        let mut bytes = [0; HEADER_LEN + 32 + 4 + RECORD.len()];
+        bytes[..HEADER_LEN].copy_from_slice(&self.header.encode());
+        bytes[HEADER_LEN..HEADER_LEN + 32].copy_from_slice(self.account.as_bytes());
+        bytes[HEADER_LEN + 32..HEADER_LEN + 36].copy_from_slice(&self.generation);
+        bytes[HEADER_LEN + 36..].copy_from_slice(RECORD);
+        bytes
+    }
 }
 
 /// The keys of one or several epochs. New bytes are sealed under the newest; old ones open while their epoch is held.
@@ -157,7 +189,7 @@ impl EpochKeys {
     /// # Errors
     /// None is known; the type leaves room for a key that is not at hand.
     pub fn seal_with(&self, items: &[(SealItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
-        each(items, |(item, nonce)| self.seal_one(item, nonce))
+        in_chunks(items, |chunk| self.seal_chunk(backend(), chunk))
     }
 
     /// Opens records, each under the epoch that its header names.
@@ -166,7 +198,15 @@ impl EpochKeys {
     /// An item's result is [`Fault::Key`] if its epoch is not held, [`Fault::Damaged`], without saying where, if the
     /// bytes were not sealed to that account, generation and header.
     pub fn open(&self, items: &[OpenItem<'_>]) -> Vec<Result<Record, Fault>> {
-        each(items, |item| self.open_one(item))
+        self.open_on(backend(), items)
+    }
+
+    /// [`EpochKeys::open`] on a backend of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`EpochKeys::open`].
+    pub fn open_on(&self, backend: Backend, items: &[OpenItem<'_>]) -> Vec<Result<Record, Fault>> {
+        in_chunks(items, |chunk| self.open_chunk(backend, chunk))
     }
 
     /// Opens records and seals them under the newest epoch, to the same account, generation and key number.
@@ -182,12 +222,7 @@ impl EpochKeys {
     /// # Errors
     /// As [`EpochKeys::open`].
     pub fn rewrap_with(&self, items: &[(OpenItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
-        each(items, |(item, nonce)| {
-            let record = &self.open_one(item)?;
-            let OpenItem { account, generation, sealed } = *item;
-            let key_number = sealed.header().key_number;
-            self.seal_one(&SealItem { account, generation, key_number, record }, nonce)
-        })
+        in_chunks(items, |chunk| self.rewrap_chunk(backend(), chunk))
     }
 
     /// Seals bytes of any length under the newest epoch. `purpose` names what they are: a blob opens only for the
@@ -234,28 +269,62 @@ impl EpochKeys {
         })
     }
 
-    fn record_key(&self, epoch: u32, account: &AccountId, generation: u32) -> Result<Committing, Fault> {
-        let info: [&[u8]; 3] = [RECORD, account.as_bytes(), &generation.to_be_bytes()];
-        Ok(committing(self.key(epoch)?, &info))
-    }
-
     fn blob_key(&self, epoch: u32, purpose: &str) -> Result<Committing, Fault> {
-        Ok(committing(self.key(epoch)?, &[BLOB, purpose.as_bytes()]))
+        let secret = Secret::new(self.key(epoch)?.expand_array::<DIGEST_LEN>(&[BLOB, purpose.as_bytes()]));
+        Ok(Committing::new(&HmacKey::new(secret.expose())))
     }
 
-    fn seal_one(&self, item: &SealItem<'_>, nonce: &Nonce) -> Result<Sealed, Fault> {
-        let header = Header { epoch: self.newest, key_number: item.key_number };
-        let key = self.record_key(header.epoch, item.account, item.generation)?;
-        let associated = record_associated(header, item.account, item.generation);
-        // The lengths are constants; no record can fail here.
-        Sealed::build(header, |body| key.seal(nonce, &associated, item.record.encode(), body)).map_err(damaged)
+    fn seal_chunk(&self, backend: Backend, items: &[(SealItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
+        let places: Vec<_> = items.iter().map(|(item, _)| item.place(self.newest)).collect();
+        self.with_keys(backend, &places, |index, key| {
+            let ((item, nonce), place) = (&items[index], &places[index]);
+            // The lengths are constants; no record can fail here.
+            Sealed::build(place.header, |body| key.seal(nonce, &place.associated(), item.record.encode(), body))
+        })
     }
 
-    fn open_one(&self, item: &OpenItem<'_>) -> Result<Record, Fault> {
-        let header = item.sealed.header();
-        let key = self.record_key(header.epoch, item.account, item.generation)?;
-        let associated = record_associated(header, item.account, item.generation);
-        Record::filled(|plain| key.open(item.sealed.body(), &associated, plain)).map_err(damaged)
+    fn open_chunk(&self, backend: Backend, items: &[OpenItem<'_>]) -> Vec<Result<Record, Fault>> {
+        let places: Vec<_> = items.iter().map(OpenItem::place).collect();
+        self.with_keys(backend, &places, |index, key| {
+            let (body, associated) = (items[index].sealed.body(), places[index].associated());
+            Record::filled(|plain| key.open(body, &associated, plain))
+        })
+    }
+
+    fn rewrap_chunk(&self, backend: Backend, items: &[(OpenItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
+        let opened = self.open_chunk(backend, &items.iter().map(|(item, _)| *item).collect::<Vec<_>>());
+        let seal = items.iter().zip(&opened).filter_map(|((item, nonce), record)| {
+            let OpenItem { account, generation, sealed } = *item;
+            let (key_number, record) = (sealed.header().key_number, record.as_ref().ok()?);
+            Some((SealItem { account, generation, key_number, record }, *nonce))
+        });
+        let mut sealed = self.seal_chunk(backend, &seal.collect::<Vec<_>>()).into_iter();
+        let answer = |opened: Result<Record, Fault>| opened.and_then(|_| sealed.next().unwrap_or_else(|| Err(lost())));
+        opened.into_iter().map(answer).collect()
+    }
+
+    /// Lets `work` have the key of each record, by the record's place among `places`; its answers in order.
+    ///
+    /// The keys are derived together, a step of the backend for each layer of HKDF-Expand (RFC 5869 section 2.3): from
+    /// the epoch's key to the record's, from the record's to the pair that commits and seals.
+    fn with_keys<R>(
+        &self,
+        backend: Backend,
+        places: &[Place<'_>],
+        mut work: impl FnMut(usize, &Committing) -> Result<R, Invalid>,
+    ) -> Vec<Result<R, Fault>> {
+        let epochs: Vec<_> = places.iter().map(|place| self.key(place.header.epoch)).collect();
+        let expand = places.iter().zip(&epochs).filter_map(|(place, epoch)| {
+            Some((*epoch.as_ref().ok()?, [&RECORD[..], place.account.as_bytes(), &place.generation, &[1]]))
+        });
+        let records = backend.macs(&expand.collect::<Vec<_>>());
+        let blocks = ManyBlocks::derive(backend, &backend.mac_keys(records.expose()));
+        let mut blocks = blocks.each().iter();
+        let mut answer = |index, epoch: Result<_, Fault>| {
+            epoch?;
+            work(index, &Committing::from_blocks(blocks.next().ok_or_else(lost)?)).map_err(damaged)
+        };
+        epochs.into_iter().enumerate().map(|(index, epoch)| answer(index, epoch)).collect()
     }
 }
 
@@ -271,23 +340,8 @@ pub fn blob_epoch(sealed: &[u8]) -> Result<u32, Fault> {
     }
 }
 
-/// What a sealed record binds beside its key: format version, epoch and key number (the header), account, generation,
-/// purpose.
-fn record_associated(header: Header, account: &AccountId, generation: u32) -> [u8; HEADER_LEN + 32 + 4 + RECORD.len()] {
-    let mut bytes = [0; HEADER_LEN + 32 + 4 + RECORD.len()];
-    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
-    bytes[HEADER_LEN..HEADER_LEN + 32].copy_from_slice(account.as_bytes());
-    bytes[HEADER_LEN + 32..HEADER_LEN + 36].copy_from_slice(&generation.to_be_bytes());
-    bytes[HEADER_LEN + 36..].copy_from_slice(RECORD);
-    bytes
-}
-
-/// HKDF-Expand (RFC 5869 section 2.3) from an epoch key to the one that commits and seals.
-fn committing(epoch: &HmacKey, info: &[&[u8]]) -> Committing {
-    let mut secret: [u8; 64] = epoch.expand_array(info);
-    let key = Committing::new(&HmacKey::new(&secret));
-    secret.zeroize();
-    key
+fn lost() -> Fault {
+    Fault::Limit("a batch gave fewer results than it had items".to_owned())
 }
 
 fn damaged(_: Invalid) -> Fault {

@@ -2,6 +2,8 @@
 
 use super::{account, body, expand};
 use crate::account::AccountId;
+use crate::engine::Backend;
+use crate::engine::tally::{self, Tally};
 use crate::error::Fault;
 use crate::limits::SECRET_MAX;
 use crate::secret::Secret;
@@ -191,6 +193,72 @@ fn a_bad_record_harms_no_neighbour() {
                 }
             }
         }
+    }
+}
+
+/// Records of three epochs take turns, so neighbours have different keys; one in each place is of an epoch not held.
+#[test]
+fn a_lost_epoch_harms_no_neighbour_on_any_backend() {
+    let (all, kept) = (Backend::all(), keys());
+    for backend in &all {
+        println!("backend {}", backend.name());
+    }
+    for size in [1u8, 7, 8, 9, 17, 33] {
+        let (accounts, records): (Vec<_>, Vec<_>) = (0..size).map(|index| (account(index), record(index))).unzip();
+        let sealed: Vec<_> = accounts
+            .iter()
+            .zip(&records)
+            .enumerate()
+            .map(|(index, (account, record))| {
+                let epoch = index as u8 % 3 + 1;
+                seal(&EpochKeys::new(epoch.into(), &epoch_key(epoch)), account, index as u32, 1, record)
+            })
+            .collect();
+        for bad in 0..usize::from(size) {
+            let mut sealed = sealed.clone();
+            sealed[bad] = with_header(&sealed[bad], Header { epoch: 9, key_number: 1 });
+            let items: Vec<_> = accounts
+                .iter()
+                .zip(&sealed)
+                .enumerate()
+                .map(|(index, (account, sealed))| OpenItem { account, generation: index as u32, sealed })
+                .collect();
+            let opened = all.iter().flat_map(|backend| kept.open_on(*backend, &items).into_iter().enumerate());
+            for (index, opened) in opened {
+                match opened {
+                    Err(fault) => assert!(index == bad && matches!(fault, Fault::Key(words) if words.contains("9"))),
+                    Ok(opened) => assert!(index != bad && opened.encode() == records[index].encode()),
+                }
+            }
+            for (index, rewrapped) in kept.rewrap(&items).into_iter().enumerate() {
+                match rewrapped {
+                    Err(fault) => assert!(index == bad && matches!(fault, Fault::Key(_))),
+                    Ok(sealed) => {
+                        let opened = open(&kept, &accounts[index], index as u32, &sealed).expect("opened");
+                        assert!(index != bad && opened.encode() == records[index].encode());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_record_takes_the_same_hash_blocks() {
+    let (keys, accounts, nobody) = (keys(), [account(1), account(2)], AccountId([0; 32]));
+    let real = seal(&keys, &accounts[0], 7, 1, &record(200));
+    let decoy = seal(&keys, &nobody, 0, 1, &Record::new(&[0; 32], 1, &[0; 192], &[0]).expect("one byte"));
+    let work = |account: &AccountId, generation, sealed: &Sealed, count: usize| {
+        let items = vec![OpenItem { account, generation, sealed }; count];
+        tally::of(|| drop(keys.open(&items)))
+    };
+    let one = work(&accounts[0], 7, &real, 1);
+    assert_eq!(one, Tally { blocks: 8, ..Tally::default() });
+    for count in [1, 2, 8, 9, 32] {
+        let real = work(&accounts[0], 7, &real, count);
+        assert_eq!(real.blocks, count * one.blocks);
+        assert_eq!(work(&nobody, 0, &decoy, count), real);
+        assert_eq!(work(&accounts[1], 7, &decoy, count), real, "one that does not open");
     }
 }
 
