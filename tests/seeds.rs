@@ -2,10 +2,18 @@
 //! is meant for. After a change of format run it once with `STRONGROOM_WRITE_SEEDS=1` set and commit what it wrote.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "model/engine.rs"]
+mod engine_model;
+#[path = "model/hash.rs"]
+mod hash_model;
+#[path = "model/judge.rs"]
+mod judge;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use judge::Judge;
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
@@ -42,6 +50,43 @@ fn the_corpus_of_open_is_what_this_file_makes() {
 #[test]
 fn the_corpus_of_login_is_what_this_file_makes() {
     hold("login", &login());
+}
+
+#[test]
+fn the_corpus_of_engine_is_what_this_file_makes() {
+    let seeds = engine();
+    hold("engine", &seeds);
+    for (name, seed) in &seeds {
+        let mut judge = Judge::default();
+        engine_model::drive(seed, &mut judge).unwrap();
+        if name.starts_with("decode-bad") {
+            // Sixteen answers of each backend, and what fifteen points are encoded as: just the bad one is refused.
+            assert_eq!(judge.held(), 31 * strongroom::engine::Backend::all().len(), "{name}");
+        }
+        for planted in few(judge.held()) {
+            let drive = engine_model::drive(seed, &mut Judge::planted(planted));
+            assert!(drive.is_err(), "{name}: a bit flipped in answer {planted} goes unnoticed");
+        }
+    }
+}
+
+#[test]
+fn the_corpus_of_hash_is_what_this_file_makes() {
+    let seeds = hash();
+    hold("hash", &seeds);
+    for (name, seed) in &seeds {
+        let mut judge = Judge::default();
+        hash_model::drive(seed, &mut judge).unwrap();
+        for planted in few(judge.held()) {
+            let drive = hash_model::drive(seed, &mut Judge::planted(planted));
+            assert!(drive.is_err(), "{name}: a bit flipped in answer {planted} goes unnoticed");
+        }
+    }
+}
+
+/// Of that many answers the first, the last, and some between.
+fn few(held: usize) -> impl Iterator<Item = usize> {
+    (0..held).filter(move |at| at % 7 == 0 || at + 1 == held)
 }
 
 #[test]
@@ -337,4 +382,62 @@ fn login() -> Seeds {
         seeds.insert(format!("login-{name}"), writer.finish());
     }
     seeds
+}
+
+/// Scripts of the target `engine`: a door, a number of items, bits, then what chooses each item.
+fn engine() -> Seeds {
+    let doors = ["decode", "multiply", "multiply-base", "exchange", "map", "reduce"];
+    let mut seeds = Seeds::new();
+    for (door, name) in (0..).zip(doors) {
+        for count in [0, 1, 2, 7, 8, 9, 20] {
+            // Points of both backends in one batch, from the sizes at which there is more than one vector.
+            let bits = if count > 8 { 0b0101_0011 } else { 0 };
+            let length = if door == 3 { 90 } else { 30 };
+            seeds
+                .insert(format!("{name}-{count}"), [&[door, count, bits], &numbers(count + door, length)[..]].concat());
+        }
+    }
+    // One encoding of each bad kind among good ones, in each lane of two vectors.
+    for lane in 0..16 {
+        let mut script = vec![0, 16, 0];
+        for item in 0..16 {
+            let bad = [&[96, 33][..], &[128, 0, 31, 128], &[160, 0], &[192, 1, 2, 3, 4]];
+            // 32 bytes of an arbitrary encoding follow its kind.
+            let mut chosen = if item == lane { bad[usize::from(lane % 4)].to_vec() } else { vec![0, item] };
+            chosen.resize(if chosen[0] == 192 { 33 } else { chosen.len() }, 0x5a);
+            script.extend(chosen);
+        }
+        seeds.insert(format!("decode-bad-{lane}"), script);
+    }
+    // The edges of scalars: 1, l - 1, half of that, powers of two; times small and unknown points.
+    let edges = [[0, 0], [32, 1], [80, 2], [79, 127], [96, 252], [96, 251], [31, 200], [63, 255]];
+    let script = |door: u8| [&[door, 8, 0], edges.as_flattened()].concat();
+    seeds.insert("multiply-edges".to_owned(), script(1));
+    seeds.insert("multiply-base-edges".to_owned(), script(2));
+    seeds
+}
+
+/// Scripts of the target `hash`: a door, a number of parts, a number of items, bits, then what chooses each item.
+fn hash() -> Seeds {
+    let mut seeds = Seeds::new();
+    for (door, name) in (0..).zip(["digests", "macs", "prefixes", "mac-keys"]) {
+        for (parts, count, bits) in [(0, 0, 0), (0, 1, 0), (1, 7, 1), (2, 8, 2), (3, 9, 3), (0, 16, 2), (3, 20, 2)] {
+            let script = [&[door, parts, count, bits], &numbers(door + 4 * count, 60)[..]].concat();
+            seeds.insert(format!("{name}-{parts}-{count}-{bits}"), script);
+        }
+        // Every edge of a block in one batch: kinds 128 to 159 are their lengths, each followed by a content.
+        let edges = (128..148).flat_map(|kind| [kind, kind]);
+        seeds.insert(format!("{name}-edges"), [door, 0, 20, 0].into_iter().chain(edges).collect());
+    }
+    seeds
+}
+
+/// Numbers that look like nothing, the same for the same start.
+fn numbers(start: u8, length: usize) -> Vec<u8> {
+    let next = |number: &u32| Some(number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    std::iter::successors(Some(u32::from(start)), next)
+        .skip(1)
+        .take(length)
+        .map(|number| (number >> 24) as u8)
+        .collect()
 }
