@@ -24,8 +24,7 @@ const LIMB: u64 = (1 << RADIX) - 1;
 const _: () = assert!(TIGHT <= 1 << 52, "a tight limb goes into the multiplier whole");
 const _: () = assert!(LIMB + 19 * ((WIDE - 1) >> RADIX) < TIGHT, "a carried wide limb is tight");
 
-/// A multiple of p, limb by limb: it is added before something is subtracted, and must be at least as much in each limb.
-/// Limb 0 comes first, then what limbs 1 to 4 have in common.
+/// A multiple of p, limb by limb: it is in what something is subtracted from, and must be at least as much in each limb.
 #[derive(Clone, Copy)]
 pub(super) struct Multiple(u64);
 
@@ -291,7 +290,8 @@ impl<L: Lanes> Tight<L> {
         Self::folded(columns)
     }
 
-    /// Ten columns as five limbs: each at most 20 columns below 7.6 * 2^52, so below 2^60 minus 512 p's distance from it.
+    /// Ten columns as five limbs, each column from the fifth on 19 times as much lower down. Of a product without a
+    /// multiple each limb is below 124.5 * 2^52: where one of the two columns has many terms the other has few.
     #[inline(always)]
     fn folded(columns: [L; 10]) -> Wide<L> {
         let [a, b, c, d, e, f, g, h, i, j] = columns;
