@@ -287,6 +287,21 @@ fn criterion_groups(criterion: &mut Criterion, world: &World) {
     }
 }
 
+/// Places on the stack that rounds go through: a page in steps.
+const PLACES: usize = 16;
+
+/// Does `work` some steps of 256 bytes further down the stack. How long dalek takes depends on where its frame lies in a
+/// page, up to a third; so rounds go through all places, and whoever is measured finds its best.
+#[inline(never)]
+fn further_down(steps: usize, work: &mut dyn FnMut()) {
+    let step = black_box([0u8; 256]);
+    match steps {
+        0 => work(),
+        _ => further_down(steps - 1, work),
+    }
+    black_box(step);
+}
+
 /// How long each of two works takes on a batch, in microseconds an item.
 struct Pair {
     ours: f64,
@@ -297,13 +312,15 @@ impl Pair {
     /// The two take turns, round by round; of each the first decile of the rounds counts, since what other programs take
     /// away from a round is not ours to measure, and a busy machine interrupts the longer rounds of the two more often.
     fn interleaved<A, B>(milliseconds: usize, size: usize, ours: impl Fn() -> A, peer: impl Fn() -> B) -> Pair {
-        fn timed<T>(size: usize, work: impl Fn() -> T) -> f64 {
+        fn timed<T>(round: usize, size: usize, work: impl Fn() -> T) -> f64 {
             // Small batches are repeated, so that a clock tick or an interrupt is no large part of a round.
             let repeats = (16 / size).max(1);
             let start = Instant::now();
-            for _ in 0..repeats {
-                black_box(work());
-            }
+            further_down(round % PLACES, &mut || {
+                for _ in 0..repeats {
+                    black_box(work());
+                }
+            });
             start.elapsed().as_secs_f64() * 1e6 / (repeats * size) as f64
         }
         fn decile(times: impl Iterator<Item = f64>) -> f64 {
@@ -314,7 +331,8 @@ impl Pair {
         black_box((ours(), peer()));
         // About half a millisecond for both works on an item, on any machine that this is run on.
         let rounds = (2 * milliseconds / size.max(16)).max(1);
-        let times: Vec<[f64; 2]> = (0..rounds).map(|_| [timed(size, &ours), timed(size, &peer)]).collect();
+        let times: Vec<[f64; 2]> =
+            (0..rounds).map(|round| [timed(round, size, &ours), timed(round, size, &peer)]).collect();
         let [ours, peer] = [0, 1].map(|which| decile(times.iter().map(|times| times[which])));
         Pair { ours, peer }
     }
