@@ -341,6 +341,18 @@ impl<L: Lanes> Wide<L> {
     }
 }
 
+/// Two elements multiplied.
+pub(super) struct Product<'a, L: Lanes>(pub(super) &'a Tight<L>, pub(super) &'a Tight<L>);
+
+impl<L: Lanes> Work for Product<'_, L> {
+    type Output = Tight<L>;
+
+    #[inline(always)]
+    fn run(self) -> Tight<L> {
+        self.0.times(*self.1).carry()
+    }
+}
+
 /// Squares each of `K` elements `count` times in a row. Squarings in a row wait for one another, so two or three
 /// elements at once take little longer than one.
 struct Squarings<'a, L: Lanes, const K: usize> {

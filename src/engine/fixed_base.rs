@@ -6,9 +6,9 @@
 
 use std::sync::OnceLock;
 
-use super::field::{D2, Tight, invert};
+use super::field::{D2, Product, Tight, invert};
 use super::lanes::{LANES, Lanes, Row, Work};
-use super::point::{Affine, AffineCached, Cached, Extended, Point, Projective};
+use super::point::{Affine, AffineCached, Begin, Cached, Extended, Point, Projective, Raise};
 use super::scalar::Signs;
 
 /// Digits that one addition takes in.
@@ -73,7 +73,7 @@ fn look_up_one<L: Lanes>(limbs: &[[Row; 4]; 5], index: L) -> Tight<L> {
 /// Makes the table: the rows side by side in lanes, all entries of a row over one inversion.
 pub(super) fn make<L: Lanes>(token: L::Token) -> Table {
     let generator = Affine::<L>::generator(token);
-    let mut base = L::call(token, Prepare(&generator));
+    let mut base = L::call(token, Begin(&generator));
     let mut rows = vec![[[[Row([0; LANES]); 4]; 5]; 3]; ROWS];
     for rows in rows.chunks_mut(LANES) {
         // Lane i holds 64^i times the base; the last doublings lead to the next chunk.
@@ -103,28 +103,6 @@ pub(super) fn make<L: Lanes>(token: L::Token) -> Table {
         }
     }
     Table(rows)
-}
-
-struct Prepare<'a, L: Lanes>(&'a Affine<L>);
-
-impl<L: Lanes> Work for Prepare<'_, L> {
-    type Output = Projective<L>;
-
-    #[inline(always)]
-    fn run(self) -> Self::Output {
-        self.0.projective()
-    }
-}
-
-struct Raise<'a, L: Lanes>(&'a Projective<L>);
-
-impl<L: Lanes> Work for Raise<'_, L> {
-    type Output = Extended<L>;
-
-    #[inline(always)]
-    fn run(self) -> Extended<L> {
-        self.0.extended()
-    }
 }
 
 struct NextRow<'a, L: Lanes>(&'a mut Projective<L>);
@@ -165,17 +143,6 @@ impl<L: Lanes> Work for OddMultiples<'_, L> {
             entries[index] = entries[index - 1].plus(&twice).extended();
         }
         entries
-    }
-}
-
-struct Product<'a, L: Lanes>(&'a Tight<L>, &'a Tight<L>);
-
-impl<L: Lanes> Work for Product<'_, L> {
-    type Output = Tight<L>;
-
-    #[inline(always)]
-    fn run(self) -> Tight<L> {
-        self.0.times(*self.1).carry()
     }
 }
 

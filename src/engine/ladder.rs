@@ -6,7 +6,7 @@
 use zeroize::Zeroize;
 
 use super::lanes::{Lanes, Work};
-use super::point::{Affine, Completed, Extended, Point, Projective};
+use super::point::{Affine, Begin, Completed, Extended, Point, Projective, Raise};
 use super::scalar::Signs;
 use super::table::{FillForComb, FillWithOddMultiples, Table};
 
@@ -152,28 +152,5 @@ impl<L: Lanes> Work for DoubleToAdd<'_, L> {
     #[inline(always)]
     fn run(self) {
         self.0.sum = self.0.point.doubled().extended();
-    }
-}
-
-struct Begin<'a, L: Lanes>(&'a Affine<L>);
-
-impl<L: Lanes> Work for Begin<'_, L> {
-    type Output = Projective<L>;
-
-    #[inline(always)]
-    fn run(self) -> Projective<L> {
-        self.0.projective()
-    }
-}
-
-/// A point to be doubled as one to be added to.
-struct Raise<'a, L: Lanes>(&'a Projective<L>);
-
-impl<L: Lanes> Work for Raise<'_, L> {
-    type Output = Extended<L>;
-
-    #[inline(always)]
-    fn run(self) -> Extended<L> {
-        self.0.extended()
     }
 }

@@ -9,7 +9,7 @@
 use zeroize::Zeroize;
 
 use super::field::{D2, P_TIMES_512, P_TIMES_1024, Tight, Wide, constant};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
 use super::table::{Choice, Table};
 
 /// The generator of RFC 9496 section 4.1: its coordinates x and y.
@@ -281,5 +281,29 @@ impl<L: Lanes> Completed<L> {
     pub(super) fn point(&self) -> Point<L> {
         let (x, t) = (self.e.times(self.f).carry(), self.e.times(self.h).carry());
         Point { x, y: self.gh.carry(), z: self.fg.carry(), t }
+    }
+}
+
+/// A decoded point as one to be doubled.
+pub(super) struct Begin<'a, L: Lanes>(pub(super) &'a Affine<L>);
+
+impl<L: Lanes> Work for Begin<'_, L> {
+    type Output = Projective<L>;
+
+    #[inline(always)]
+    fn run(self) -> Projective<L> {
+        self.0.projective()
+    }
+}
+
+/// A point to be doubled as one to be added to.
+pub(super) struct Raise<'a, L: Lanes>(pub(super) &'a Projective<L>);
+
+impl<L: Lanes> Work for Raise<'_, L> {
+    type Output = Extended<L>;
+
+    #[inline(always)]
+    fn run(self) -> Extended<L> {
+        self.0.extended()
     }
 }

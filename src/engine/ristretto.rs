@@ -2,7 +2,7 @@
 
 use zeroize::Zeroize;
 
-use super::field::{D, P_TIMES_512, SQRT_M1, Tight, constant, invert, sqrt_ratios};
+use super::field::{D, P_TIMES_512, Product, SQRT_M1, Tight, constant, invert, sqrt_ratios};
 use super::lanes::{Lanes, Row, Work};
 use super::point::{Affine, Point};
 
@@ -120,17 +120,6 @@ pub(super) fn encode_doubled<L: Lanes>(token: L::Token, points: &[Point<L>], out
     }
     doubled.zeroize();
     products.zeroize();
-}
-
-struct Product<'a, L: Lanes>(&'a Tight<L>, &'a Tight<L>);
-
-impl<L: Lanes> Work for Product<'_, L> {
-    type Output = Tight<L>;
-
-    #[inline(always)]
-    fn run(self) -> Tight<L> {
-        self.0.times(*self.1).carry()
-    }
 }
 
 struct ToDouble<'a, L: Lanes>(&'a Point<L>);
