@@ -13,6 +13,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 #![allow(clippy::ptr_arg)] // what writes answers down is handed on as a value, and takes what the door gives
 
+mod stack;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use hmac::{KeyInit, Mac};
 use sha2::{Digest, Sha512};
+use stack::at_place;
 use strongroom::engine::meter::{self, Vector};
 use strongroom::engine::sha512::{HmacKey, Prefix};
 use strongroom::engine::{Backend, Exchange, Point, Scalar, backend};
@@ -519,27 +522,12 @@ fn criterion_groups(criterion: &mut Criterion, contests: &[Contest<'_>]) {
     }
 }
 
-/// Places on the stack that rounds go through: a page in steps.
-const PLACES: usize = 16;
-
-/// Does `work` some steps of 256 bytes further down the stack. How long dalek takes depends on where its frame lies in a
-/// page, up to a third; so rounds go through all places, and whoever is measured finds its best.
-#[inline(never)]
-fn further_down(steps: usize, work: &mut dyn FnMut()) {
-    let step = black_box([0u8; 256]);
-    match steps {
-        0 => work(),
-        _ => further_down(steps - 1, work),
-    }
-    black_box(step);
-}
-
 /// Nanoseconds a call of each job, taken in turn, round by round; of each the first decile of its rounds counts, since
 /// what other programs take away from a round is not ours to measure.
 fn interleaved(jobs: &[&Job<'_>], size: usize, budget: Duration) -> Vec<f64> {
     let timed = |round: usize, job: &Job<'_>, repeats: u32| {
         let start = Instant::now();
-        further_down(round % PLACES, &mut || (0..repeats).for_each(|_| job(size, None)));
+        at_place(round, &mut || (0..repeats).for_each(|_| job(size, None)));
         start.elapsed().as_secs_f64() / f64::from(repeats)
     };
     // Short jobs are repeated, so that a clock tick or an interrupt is no large part of a round.

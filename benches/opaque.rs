@@ -11,6 +11,8 @@
 //! peer's, and the first deciles of the rounds.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod stack;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use opaque_ke::{
     ServerSetup,
 };
 use rayon::prelude::*;
+use stack::at_place;
 use strongroom::account::AccountId;
 use strongroom::engine::{self, Backend};
 use strongroom::limits::CHUNK;
@@ -287,21 +290,6 @@ fn criterion_groups(criterion: &mut Criterion, world: &World) {
     }
 }
 
-/// Places on the stack that rounds go through: a page in steps.
-const PLACES: usize = 16;
-
-/// Does `work` some steps of 256 bytes further down the stack. How long dalek takes depends on where its frame lies in a
-/// page, up to a third; so rounds go through all places, and whoever is measured finds its best.
-#[inline(never)]
-fn further_down(steps: usize, work: &mut dyn FnMut()) {
-    let step = black_box([0u8; 256]);
-    match steps {
-        0 => work(),
-        _ => further_down(steps - 1, work),
-    }
-    black_box(step);
-}
-
 /// How long each of two works takes on a batch, in microseconds an item.
 struct Pair {
     ours: f64,
@@ -316,7 +304,7 @@ impl Pair {
             // Small batches are repeated, so that a clock tick or an interrupt is no large part of a round.
             let repeats = (16 / size).max(1);
             let start = Instant::now();
-            further_down(round % PLACES, &mut || {
+            at_place(round, &mut || {
                 for _ in 0..repeats {
                     black_box(work());
                 }

@@ -1,5 +1,8 @@
 //! What `strongroom bench` measures: ours and the peer's way to the same answers, checked first, then timed in turn.
 
+#[path = "../../../benches/stack/mod.rs"]
+mod stack;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::thread::available_parallelism;
@@ -13,6 +16,7 @@ use opaque_ke::{
     ServerSetup,
 };
 use rayon::ThreadPool;
+use stack::at_place;
 use strongroom::account::AccountId;
 use strongroom::engine::{self, Point, Scalar};
 use strongroom::limits::CHUNK;
@@ -332,21 +336,6 @@ fn same(what: &str, ours: &[u8], theirs: &[u8]) -> Outcome<()> {
     if ours == theirs { Ok(()) } else { Err(format!("{what}: ours and the peer's differ, so nothing is timed").into()) }
 }
 
-/// Places on the stack that rounds go through: a page in steps.
-const PLACES: usize = 16;
-
-/// Does `work` some steps of 256 bytes further down the stack. How long dalek takes depends on where its frame lies in a
-/// page, up to a third; so rounds go through all places, and whoever is measured finds its best.
-#[inline(never)]
-fn further_down(steps: usize, work: &mut dyn FnMut()) {
-    let step = black_box([0u8; 256]);
-    match steps {
-        0 => work(),
-        _ => further_down(steps - 1, work),
-    }
-    black_box(step);
-}
-
 /// Microseconds an item of both, taken in turn, round by round; of each the first decile of its rounds counts, since
 /// what other programs take away from a round is not ours to measure.
 fn interleaved<A, B>(
@@ -360,9 +349,7 @@ fn interleaved<A, B>(
         let repeats = (16 / size).max(1);
         let start = Instant::now();
         let mut done = Ok(());
-        further_down(round % PLACES, &mut || {
-            done = (0..repeats).try_for_each(|_| work().map(|it| drop(black_box(it))))
-        });
+        at_place(round, &mut || done = (0..repeats).try_for_each(|_| work().map(|it| drop(black_box(it)))));
         done?;
         Ok(start.elapsed().as_secs_f64() * 1e6 / (repeats * size) as f64)
     }
