@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use redb::backends::FileBackend;
 use redb::{
@@ -292,10 +293,15 @@ impl Local {
     ) -> Result<Vec<Committed>, Fault> {
         let last = LogId { index: tail.last.index + 1, ..tail.last };
         let (row, chain) = draft.seal(&self.keys, last, &tail.chain);
+        let begun = Instant::now();
         let write = durable(self.log.db()?)?;
         write.open_table(LOG).map_err(storage)?.insert(last.index, row.as_slice()).map_err(storage)?;
         write.commit().map_err(storage)?;
+        let on_disk = Instant::now();
         self.latch.advance(last, chain, tail.base.root)?;
+        metrics::histogram!("strongroom_log_write_seconds").record(on_disk - begun);
+        metrics::histogram!("strongroom_anchor_seconds").record(on_disk.elapsed());
+        metrics::histogram!("strongroom_commit_commands").record(commands.len() as f64);
         tail.last = last;
         tail.chain = chain;
         tail.bytes += row.len() as u64 + ROW_OVERHEAD;

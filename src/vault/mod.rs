@@ -18,6 +18,19 @@
 //! | V4 | unknown, removed and concealed accounts take the same steps as known ones |
 //! | V5 | a damaged record is a fault, never a fake |
 //! | V6 | every request of a batch gets one answer, in its place, whatever its neighbours are |
+//!
+//! A server puts its requests, one by one, into a [`Queue`]; who has batches already calls [`Vault::process`].
+//!
+//! What a server sees of it, through the facade of the crate `metrics`; no account is in any of them:
+//!
+//! | metric | kind | what |
+//! |---|---|---|
+//! | `strongroom_requests_waiting` | gauge | requests left in line when a batch has gone |
+//! | `strongroom_turned_away_total` | counter | requests told [`Refusal::Busy`] because the line was full or closed |
+//! | `strongroom_batch_requests` | histogram | requests of a batch |
+//! | `strongroom_commit_commands` | histogram | commands of a commit |
+//! | `strongroom_log_write_seconds` | histogram | writing a commit to the log, until the disk has it |
+//! | `strongroom_anchor_seconds` | histogram | moving the anchor |
 
 mod clock;
 mod enrol;
@@ -27,6 +40,7 @@ mod keys;
 #[cfg(feature = "local")]
 mod local;
 mod process;
+mod queue;
 mod recover;
 mod slots;
 #[cfg(feature = "local")]
@@ -49,6 +63,7 @@ pub use grant::{DigestKeys, FreshNonce, Granted};
 pub use keys::FleetSecrets;
 #[cfg(feature = "local")]
 pub use local::Config;
+pub use queue::{Answer, Gathering, Queue};
 
 use slots::Stop;
 

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod person;
+mod queue;
 mod refusals;
 mod sequences;
 mod work;
