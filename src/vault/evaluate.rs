@@ -81,7 +81,15 @@ struct Ready {
     remaining: u32,
 }
 
-/// A receipt with the record that it names, or the decoy.
+/// A receipt with what was found for it: the sealed record that it names, or the decoy.
+struct Found {
+    ready: Ready,
+    account: AccountId,
+    generation: u32,
+    sealed: Sealed,
+}
+
+/// What was found, opened.
 struct Opened {
     ready: Ready,
     record: Record,
@@ -116,8 +124,8 @@ impl Evaluator {
     pub fn recover(&self, journal: &dyn Journal, granted: Vec<(Granted, Ke1)>) -> Vec<Result<Reply, Fault>> {
         let mut slots = Slots::new(granted.len());
         let ready = slots.sift(self.admit(journal, granted).into_iter().enumerate());
-        let opened = slots.sift(self.open(journal, ready));
-        slots.settle_all(self.answer(opened));
+        let found = slots.sift(self.find(journal, ready));
+        slots.settle_all(self.answer(found));
         slots.finish()
     }
 
@@ -160,46 +168,50 @@ impl Evaluator {
         Ok((expiry_s.min(destroyed_s), told_remaining(state, receipt.account())))
     }
 
-    /// Opens what each receipt names: its record, or the decoy.
-    fn open(&self, journal: &dyn Journal, ready: Vec<Slotted<Ready>>) -> Vec<Outcome<Opened>> {
-        let sealed = ready.into_iter().map(|(slot, ready)| {
+    /// Finds what each receipt names: its record, or the decoy where there is none. The last step that goes another way
+    /// for one kind of account than for another.
+    fn find(&self, journal: &dyn Journal, ready: Vec<Slotted<Ready>>) -> Vec<Outcome<Found>> {
+        let find_one = |ready: Ready| {
             if !ready.receipt.live() {
-                return (slot, Ok((ready, self.decoy.clone())));
+                return Ok(Found { ready, account: NOBODY, generation: 0, sealed: self.decoy.clone() });
             }
-            let found = journal.sealed(ready.receipt.account(), ready.receipt.generation());
-            let sealed = found.map_err(Stop::from).and_then(|it| it.ok_or(Stop::from(Refusal::Busy)));
-            (slot, sealed.map(|sealed| (ready, sealed)))
-        });
-        let mut outcomes = Vec::new();
-        let mut found = Vec::new();
-        for (slot, sealed) in sealed {
-            match sealed {
-                Ok((ready, sealed)) => found.push((slot, ready, sealed)),
-                Err(stop) => outcomes.push((slot, Err(stop))),
-            }
-        }
-        let items: Vec<_> = found
-            .iter()
-            .map(|(_, ready, sealed)| {
-                let live = ready.receipt.live();
-                OpenItem {
-                    account: if live { ready.receipt.account() } else { &NOBODY },
-                    generation: if live { ready.receipt.generation() } else { 0 },
-                    sealed,
-                }
-            })
-            .collect();
-        let records = self.epochs.open(&items);
-        outcomes.extend(found.into_iter().zip(records).map(|((slot, ready, sealed), record)| {
-            let key_number = sealed.header().key_number;
-            (slot, record.map(|record| Opened { ready, record, key_number }).map_err(Stop::from))
-        }));
+            let (account, generation) = (*ready.receipt.account(), ready.receipt.generation());
+            let sealed = journal.sealed(&account, generation)?.ok_or(Refusal::Busy)?;
+            Ok(Found { ready, account, generation, sealed })
+        };
+        ready.into_iter().map(|(slot, ready)| (slot, find_one(ready))).collect()
+    }
+
+    /// From what was found to the reply, the same steps for every kind of account (V4). A function of its own, so that
+    /// the test of traces can step through it.
+    #[inline(never)]
+    fn answer(&self, found: Vec<Slotted<Found>>) -> Vec<Outcome<Reply>> {
+        let (opened, mut outcomes) = self.open(found);
+        self.evaluate(opened, &mut outcomes);
         outcomes
     }
 
+    /// Opens what was found; what does not open has its outcome.
+    fn open(&self, found: Vec<Slotted<Found>>) -> (Vec<Slotted<Opened>>, Vec<Outcome<Reply>>) {
+        let items: Vec<_> = found
+            .iter()
+            .map(|(_, it)| OpenItem { account: &it.account, generation: it.generation, sealed: &it.sealed })
+            .collect();
+        let records = self.epochs.open(&items);
+        let (mut opened, mut outcomes) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for ((slot, Found { ready, sealed, .. }), record) in found.into_iter().zip(records) {
+            match record {
+                Ok(record) => {
+                    opened.push((slot, Opened { ready, record, key_number: sealed.header().key_number }));
+                }
+                Err(fault) => outcomes.push((slot, Err(Stop::from(fault)))),
+            }
+        }
+        (opened, outcomes)
+    }
+
     /// Evaluates. The fake is derived for everyone, and which one is taken shows in no branch and no address.
-    fn answer(&self, opened: Vec<Slotted<Opened>>) -> Vec<Outcome<Reply>> {
-        let mut outcomes = Vec::with_capacity(opened.len());
+    fn evaluate(&self, opened: Vec<Slotted<Opened>>, outcomes: &mut Vec<Outcome<Reply>>) {
         let mut items = Vec::with_capacity(opened.len());
         for (slot, Opened { ready, record, key_number }) in opened {
             match self.servers.get(&key_number) {
@@ -234,7 +246,7 @@ impl Evaluator {
             Ok(responses) => responses,
             Err(fault) => {
                 outcomes.extend(items.iter().map(|(slot, ..)| (*slot, Err(Stop::from(fault.clone())))));
-                return outcomes;
+                return;
             }
         };
         let mut answered = Vec::with_capacity(items.len());
@@ -263,7 +275,6 @@ impl Evaluator {
                 ticket.map(|ticket| Reply::RecoverStarted { ke2: Box::new(*ke2), preset: *preset, remaining, ticket });
             (*slot, reply.map_err(Stop::from))
         }));
-        outcomes
     }
 
     /// CreateRegistrationResponse (RFC 9807 section 5.2.2) for each fresh nonce and the R1 that it was drawn for.
