@@ -48,10 +48,14 @@ pub(crate) fn recover(kind: Account, count: usize) {
         enrol(&vault, Account::Concealed.id(number));
         exhaust(&vault, Account::Concealed.id(number));
     }
-    // Once before, for what is made at its first use.
-    exchange(&vault, &[Account::Known.id(0)]);
+    let ids = |kind: Account| (0..count).map(|number| kind.id(number)).collect::<Vec<_>>();
+    // Everyone twice before, for what is made at its first use and for a heap that is the same whoever comes then.
+    for kind in [Account::ALL, Account::ALL].concat() {
+        exchange(&vault, &ids(kind));
+    }
+    let attempts = attempts(&ids(kind));
     trace::mark();
-    exchange(&vault, &(0..count).map(|number| kind.id(number)).collect::<Vec<_>>());
+    send(&vault, &attempts);
 }
 
 /// Requests of one size for some accounts, in one batch.
@@ -76,10 +80,16 @@ fn exhaust(vault: &Vault, account: AccountId) {
 
 /// The first half of a recovery for each account.
 fn exchange(vault: &Vault, accounts: &[AccountId]) {
+    send(vault, &attempts(accounts));
+}
+
+fn attempts(accounts: &[AccountId]) -> Vec<(AccountId, Recovery)> {
     let start = |account: &AccountId| Recovery::start(&Terms::development(), *account, Code::new("no code").unwrap());
-    let recoveries: Vec<_> = accounts.iter().map(|account| start(account).unwrap()).collect();
-    let requests: Vec<_> =
-        accounts.iter().zip(&recoveries).map(|(account, recovery)| (*account, recovery.request())).collect();
+    accounts.iter().map(|account| (*account, start(account).unwrap())).collect()
+}
+
+fn send(vault: &Vault, attempts: &[(AccountId, Recovery)]) {
+    let requests: Vec<_> = attempts.iter().map(|(account, recovery)| (*account, recovery.request())).collect();
     for reply in ask(vault, &requests) {
         assert!(matches!(Reply::decode(&reply), Ok(Reply::RecoverStarted { .. })), "every kind is answered alike");
     }

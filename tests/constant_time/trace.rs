@@ -1,11 +1,11 @@
 //! The stepper: what a child process executes, as a hash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 
-use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory, Register, UsedMemory};
+use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory, MemorySize, Register, UsedMemory};
 use nix::libc::user_regs_struct;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
@@ -32,7 +32,8 @@ pub(crate) fn mark() {
 pub(crate) enum Span<'a> {
     /// Between two marks.
     Marks,
-    /// After the first mark, from the entry of the function whose name ends so to its return.
+    /// After the first mark, from the entry of the function whose name ends so to its return. Where the heap has put
+    /// what it was asked for after the mark does not count: see [`Heap`].
     Function(&'a str),
 }
 
@@ -62,11 +63,17 @@ impl Decoded {
     }
 
     /// Address and size of each operand in memory.
-    fn fold(&self, registers: &user_regs_struct, line: &mut Vec<u64>) -> Result<(), String> {
+    fn fold(
+        &self,
+        registers: &user_regs_struct,
+        mut heap: Option<&mut Heap>,
+        line: &mut Vec<u64>,
+    ) -> Result<(), String> {
         for operand in &self.memory {
             let address = operand.virtual_address(0, |register, _, _| value(registers, register));
             let address = address.ok_or_else(|| format!("an operand without an address: {}", self.text))?;
-            line.extend([address, operand.memory_size() as u64]);
+            let place = heap.as_mut().map_or([0, address], |heap| heap.place(address));
+            line.extend(place.into_iter().chain([operand.memory_size() as u64]));
         }
         Ok(())
     }
@@ -83,11 +90,11 @@ pub(crate) fn refuses_what_it_cannot_resolve() {
         let mut registers = no_registers();
         (registers.rbx, registers.rcx) = (1000, 2);
         let mut line = Vec::new();
-        Decoded::of(&mut factory, bytes, 0)?.fold(&registers, &mut line).map(|()| line)
+        Decoded::of(&mut factory, bytes, 0)?.fold(&registers, None, &mut line).map(|()| line)
     };
     assert!(fold(gather).is_err_and(|why| why.contains("without an address")), "a gather was followed");
     assert!(fold(none).is_err_and(|why| why.contains("no instruction")), "what is no instruction was followed");
-    assert_eq!(fold(load).map(|line| line[0]), Ok(1000 + 2 * 8 + 16));
+    assert_eq!(fold(load), Ok(vec![0, 1000 + 2 * 8 + 16, MemorySize::UInt64 as u64]));
 }
 
 /// A child that is stepped.
@@ -113,36 +120,124 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
     let memory = File::open(format!("/proc/{pid}/mem")).map_err(words)?;
     let mut stepper = Stepper { child, pid, memory, decoded: HashMap::new(), factory: InstructionInfoFactory::new() };
     stepper.expect(MARK, "its first mark")?;
-    let returns = match span {
-        Span::Marks => None,
-        Span::Function(name) => Some(stepper.run_to(name)?),
+    let symbols = Symbols::read()?;
+    let base = base(pid)?;
+    let (entry, mut heap) = match span {
+        Span::Marks => (None, None),
+        Span::Function(name) => (Some(base + symbols.address(name)?), Some(Heap::new(base, &symbols)?)),
     };
-    let mut trace = Trace { hash: [0; 32], instructions: 0, kept: Vec::new(), base: base(pid)? };
+    let mut trace = Trace { hash: [0; 32], instructions: 0, kept: Vec::new(), base };
     let mut hash = Sha256::new();
     let mut line = Vec::new();
+    let mut returns = None;
     loop {
         let registers = ptrace::getregs(pid).map_err(words)?;
         if returns == Some((registers.rip, registers.rsp)) {
             break;
         }
+        if entry == Some(registers.rip) {
+            returns = Some((stepper.word(registers.rsp)?, registers.rsp + 8));
+        }
         line.clear();
-        stepper.fold(&registers, &mut line)?;
-        for number in &line {
-            hash.update(number.to_le_bytes());
+        let inside = match &mut heap {
+            Some(heap) => heap.follow(&stepper, &registers, &mut line)?,
+            None => false,
+        };
+        if entry.is_none() || returns.is_some() {
+            if !inside {
+                stepper.fold(&registers, heap.as_mut(), &mut line)?;
+                trace.instructions += 1;
+            }
+            for number in &line {
+                hash.update(number.to_le_bytes());
+            }
+            if keep {
+                trace.kept.extend_from_slice(&line);
+            }
         }
-        if keep {
-            trace.kept.extend_from_slice(&line);
-        }
-        trace.instructions += 1;
         ptrace::step(pid, None).map_err(words)?;
         match waitpid(pid, None).map_err(words)? {
             WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
-            WaitStatus::Stopped(_, MARK) if returns.is_none() => break,
+            WaitStatus::Stopped(_, MARK) if entry.is_none() => break,
             other => return Err(format!("the child was to be stepped, and: {other:?}")),
         }
     }
     trace.hash = hash.finalize().into();
     Ok(trace)
+}
+
+/// What was asked of the heap since the mark.
+///
+/// Accounts that are to be told apart by nothing have different pasts, so the allocator finds its lists in different
+/// order, and gives the same request another address. It sees sizes and never a secret; so its own instructions are left
+/// out, a request counts by its size, and an address in what it gave counts as an offset in the piece that was touched
+/// as the first, second, ... of all. Addresses in older pieces, the vault's keys among them, count as they are.
+struct Heap {
+    functions: BTreeMap<u64, Request>,
+    /// The request that is being answered: where it returns to, with which stack, and the size it asked for.
+    pending: Option<(u64, u64, u64)>,
+    /// Pieces by their address: size, and their number once they were touched.
+    pieces: BTreeMap<u64, (u64, Option<u64>)>,
+    touched: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Request {
+    Allocate,
+    Reallocate,
+    Free,
+}
+
+impl Heap {
+    fn new(base: u64, symbols: &Symbols) -> Result<Self, String> {
+        let named = [
+            ("__rdl_alloc", Request::Allocate),
+            ("__rdl_alloc_zeroed", Request::Allocate),
+            ("__rdl_realloc", Request::Reallocate),
+            ("__rdl_dealloc", Request::Free),
+        ];
+        let functions = named.map(|(name, request)| symbols.address(name).map(|address| (base + address, request)));
+        let functions = functions.into_iter().collect::<Result<_, _>>()?;
+        Ok(Heap { functions, pending: None, pieces: BTreeMap::new(), touched: 0 })
+    }
+
+    /// Whether the next instruction is the allocator's. A request goes into the line.
+    fn follow(&mut self, stepper: &Stepper, registers: &user_regs_struct, line: &mut Vec<u64>) -> Result<bool, String> {
+        if let Some((rip, rsp, size)) = self.pending {
+            if (registers.rip, registers.rsp) != (rip, rsp) {
+                return Ok(true);
+            }
+            self.pending = None;
+            if size > 0 {
+                self.pieces.insert(registers.rax, (size, None));
+            }
+        }
+        let Some(request) = self.functions.get(&registers.rip) else { return Ok(false) };
+        let size = match request {
+            Request::Allocate => registers.rdi,
+            Request::Reallocate => registers.rcx,
+            Request::Free => 0,
+        };
+        if !matches!(request, Request::Allocate) {
+            self.pieces.remove(&registers.rdi);
+        }
+        line.extend([u64::MAX, size]);
+        self.pending = Some((stepper.word(registers.rsp)?, registers.rsp + 8, size));
+        Ok(true)
+    }
+
+    /// The address as it counts.
+    fn place(&mut self, address: u64) -> [u64; 2] {
+        let Some((begin, (size, number))) = self.pieces.range_mut(..=address).next_back() else { return [0, address] };
+        if address >= begin + *size {
+            return [0, address];
+        }
+        let number = number.get_or_insert_with(|| {
+            self.touched += 1;
+            self.touched
+        });
+        [*number, address - begin]
+    }
 }
 
 impl Stepper {
@@ -154,7 +249,12 @@ impl Stepper {
     }
 
     /// The address and operands of the next instruction.
-    fn fold(&mut self, registers: &user_regs_struct, line: &mut Vec<u64>) -> Result<(), String> {
+    fn fold(
+        &mut self,
+        registers: &user_regs_struct,
+        heap: Option<&mut Heap>,
+        line: &mut Vec<u64>,
+    ) -> Result<(), String> {
         let at = registers.rip;
         if !self.decoded.contains_key(&at) {
             // No instruction is longer, and none of these is at the end of its mapping.
@@ -163,25 +263,13 @@ impl Stepper {
             self.decoded.insert(at, Decoded::of(&mut self.factory, &bytes, at)?);
         }
         line.push(at);
-        self.decoded[&at].fold(registers, line)
+        self.decoded[&at].fold(registers, heap, line)
     }
 
-    /// Lets the child run to the entry of a function; where that returns to, and with which stack.
-    fn run_to(&mut self, name: &str) -> Result<(u64, u64), String> {
-        let entry = base(self.pid)? + Symbols::read()?.address(name)?;
-        let at = entry as ptrace::AddressType;
-        let whole = ptrace::read(self.pid, at).map_err(words)?;
-        const BREAKPOINT: i64 = 0xcc;
-        ptrace::write(self.pid, at, whole & !0xff | BREAKPOINT).map_err(words)?;
-        ptrace::cont(self.pid, None).map_err(words)?;
-        self.expect(Signal::SIGTRAP, name)?;
-        ptrace::write(self.pid, at, whole).map_err(words)?;
-        let mut registers = ptrace::getregs(self.pid).map_err(words)?;
-        registers.rip = entry;
-        ptrace::setregs(self.pid, registers).map_err(words)?;
-        let mut returns = [0; 8];
-        self.memory.read_exact_at(&mut returns, registers.rsp).map_err(words)?;
-        Ok((u64::from_le_bytes(returns), registers.rsp + 8))
+    fn word(&self, at: u64) -> Result<u64, String> {
+        let mut word = [0; 8];
+        self.memory.read_exact_at(&mut word, at).map_err(words)?;
+        Ok(u64::from_le_bytes(word))
     }
 }
 
