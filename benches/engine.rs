@@ -238,7 +238,7 @@ impl World {
             ),
             Contest::new(
                 "variable base",
-                job(move |size| backend.multiply(&items[..size]), elements),
+                job(move |size| backend.multiply(&items[..size]).unwrap(), elements),
                 vec![
                     (ALONE, job(move |size| -> Vec<_> { peers(size).map(|(s, p)| s * p).collect() }, |_| Vec::new())),
                     (
@@ -250,7 +250,7 @@ impl World {
             ),
             Contest::new(
                 "fixed base",
-                job(move |size| backend.multiply_base(&scalars[..size]), elements),
+                job(move |size| backend.multiply_base(&scalars[..size]).unwrap(), elements),
                 vec![(
                     TOGETHER,
                     job(
@@ -315,7 +315,7 @@ impl World {
         Contest::new(
             "exchange",
             job(
-                move |size| backend.exchange(&items[..size]),
+                move |size| backend.exchange(&items[..size]).unwrap(),
                 |answers| {
                     let each = |answer: &strongroom::engine::Exchanged| {
                         [&answer.evaluated[..], &answer.server_keyshare, answer.shared.expose().as_flattened()].concat()
@@ -387,7 +387,7 @@ impl World {
                 move |size| {
                     let seeds: Vec<_> = self.seeds[..size].iter().collect();
                     let keys = oprf::derive_keys(&seeds, INFO).unwrap();
-                    oprf::blind_evaluate(&keys.iter().zip(&self.points).collect::<Vec<_>>())
+                    oprf::blind_evaluate(&keys.iter().zip(&self.points).collect::<Vec<_>>()).unwrap()
                 },
                 elements,
             ),

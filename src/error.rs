@@ -118,6 +118,10 @@ pub enum Fault {
     /// The clock cannot be believed.
     #[error("the clock is wrong: {0}")]
     Clock(String),
+    /// A result of the arithmetic is not one that any input gives: the processor or its memory is unwell, or somebody
+    /// disturbs them. Nothing of it was told.
+    #[error("the machine miscalculated; take it out of service")]
+    Miscalculated,
     /// A caller broke a documented limit of the interface.
     #[error("limit broken: {0}")]
     Limit(String),

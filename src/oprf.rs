@@ -31,11 +31,18 @@ pub const SEED_LEN: usize = 32;
 /// let blinded = engine::backend().decode(&[encoding]).remove(0).expect("a valid encoding");
 /// let one = std::array::from_fn(|index| u8::from(index == 0));
 /// let key = engine::Scalar::from_bytes(&one).expect("not zero");
-/// assert_eq!(oprf::blind_evaluate(&[(&key, &blinded)]), [encoding]);
-/// # Ok::<(), hex::FromHexError>(())
+/// assert_eq!(oprf::blind_evaluate(&[(&key, &blinded)])?, [encoding]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn blind_evaluate(items: &[(&Scalar, &Point)]) -> Vec<[u8; ELEMENT_LEN]> {
-    in_chunks(items, |chunk| backend().multiply(chunk))
+///
+/// # Errors
+/// [`Fault::Miscalculated`] if the machine miscalculated.
+pub fn blind_evaluate(items: &[(&Scalar, &Point)]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
+    let evaluated = in_chunks(items, |chunk| match backend().multiply(chunk) {
+        Ok(evaluated) => evaluated.into_iter().map(Ok).collect(),
+        Err(fault) => vec![Err(fault); chunk.len()],
+    });
+    evaluated.into_iter().collect()
 }
 
 /// The secret half of DeriveKeyPair, RFC 9497 section 3.2.1: a key from each seed and one `info` for all.

@@ -11,6 +11,7 @@ use super::lanes::{LANES, Lanes, Row};
 use super::point::{Affine, GENERATOR, Point};
 use super::scalar::{Reduce, Signs, SignsOfHalf};
 use super::{ELEMENT_LEN, Element, Exchange, Exchanged, Scalar, fixed_base, ristretto, tally};
+use crate::error::Fault;
 use crate::limits::CHUNK;
 use crate::secret::Secret;
 
@@ -89,12 +90,12 @@ pub(super) fn reduce<L: Lanes>(token: L::Token, uniform: &[[u8; 64]]) -> Vec<Opt
     scalars
 }
 
-pub(super) fn multiply<L: Lanes>(token: L::Token, items: &[Product<'_>]) -> Vec<[u8; ELEMENT_LEN]> {
+pub(super) fn multiply<L: Lanes>(token: L::Token, items: &[Product<'_>]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
     tally::count(|tally| tally.multiplied += items.len());
     in_vectors(token, items, Products::<L>::multiply)
 }
 
-pub(super) fn multiply_base<L: Lanes>(token: L::Token, scalars: &[&Scalar]) -> Vec<[u8; ELEMENT_LEN]> {
+pub(super) fn multiply_base<L: Lanes>(token: L::Token, scalars: &[&Scalar]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
     tally::count(|tally| tally.multiplied_base += scalars.len());
     in_vectors(token, scalars, Products::<L>::multiply_base)
 }
@@ -104,20 +105,20 @@ fn in_vectors<L: Lanes, T>(
     token: L::Token,
     items: &[T],
     multiply: fn(&mut Products<L>, &[T]),
-) -> Vec<[u8; ELEMENT_LEN]> {
+) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
     let mut encodings = Vec::with_capacity(items.len());
     for items in items.chunks(CHUNK) {
         let mut products = Products::new(token);
         for items in items.chunks(LANES) {
             multiply(&mut products, items);
         }
-        let encoded = products.encode(items.len());
+        let encoded = products.encode(items.len())?;
         encodings.extend((0..items.len()).map(|index| bytes_of(&encoded.expose()[index / LANES], index % LANES)));
     }
-    encodings
+    Ok(encodings)
 }
 
-pub(super) fn exchange<L: Lanes>(token: L::Token, items: &[Exchange<'_>]) -> Vec<Exchanged> {
+pub(super) fn exchange<L: Lanes>(token: L::Token, items: &[Exchange<'_>]) -> Result<Vec<Exchanged>, Fault> {
     tally::count(|tally| {
         tally.multiplied += (PRODUCTS - 1) * items.len();
         tally.multiplied_base += items.len();
@@ -132,14 +133,14 @@ pub(super) fn exchange<L: Lanes>(token: L::Token, items: &[Exchange<'_>]) -> Vec
                 _ => products.side_by_side(items, &mut places),
             }
         }
-        let encoded = products.encode(PRODUCTS * items.len());
+        let encoded = products.encode(PRODUCTS * items.len())?;
         answers.extend(places.iter().map(|places| {
             let [evaluated, server_keyshare, shared @ ..] =
                 places.map(|(vector, lane)| bytes_of(&encoded.expose()[vector], lane));
             Exchanged { evaluated, server_keyshare, shared: Secret::new(shared) }
         }));
     }
-    answers
+    Ok(answers)
 }
 
 /// Products of one login.
@@ -282,12 +283,13 @@ impl<L: Lanes> Products<L> {
         }
     }
 
-    /// The encoding of each product, as words of a vector's lanes; `count` of them are somebody's.
-    fn encode(&self, count: usize) -> Secret<Vec<[Row; 4]>> {
+    /// The encoding of each product, as words of a vector's lanes; `count` of them are somebody's. If one lane went
+    /// wrong none is given: the machine is not to be trusted with the others.
+    fn encode(&self, count: usize) -> Result<Secret<Vec<[Row; 4]>>, Fault> {
         tally::count(|tally| tally.encoded += count);
         let mut encoded = Secret::new(Vec::with_capacity(self.points.len()));
-        ristretto::encode_doubled(self.token, &self.points, encoded.expose_mut());
-        encoded
+        let sound = ristretto::encode_doubled(self.token, &self.points, encoded.expose_mut());
+        if sound == u8::MAX { Ok(encoded) } else { Err(Fault::Miscalculated) }
     }
 }
 
@@ -319,7 +321,7 @@ mod tests {
             products.multiply(&scalars.iter().copied().zip(points.iter().copied()).collect::<Vec<_>>());
             products.multiply_base(&scalars);
             products.multiply_pair([&scalars, &scalars], &points);
-            let encoded = products.encode(4 * count);
+            let encoded = products.encode(4 * count).unwrap();
             assert_eq!(encoded.expose().len(), 4);
             for words in encoded.expose() {
                 for lane in 0..LANES {

@@ -3,7 +3,8 @@
 //! Encoding an element takes an inverse square root of its own; encoding the *double* of an element takes an inversion,
 //! which a whole batch shares. So every product here is made with half the scalar (there is an inverse of two modulo the
 //! order) and encoded by [`RistrettoPoint::double_and_compress_batch`]. That function leaves scratch on the heap that it
-//! does not wipe; what is ours is wiped here.
+//! does not wipe; what is ours is wiped here. Nor can its points be looked into, so here nobody notices a
+//! machine that miscalculates.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -12,6 +13,7 @@ use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{ELEMENT_LEN, Element, Exchange, Exchanged, Point, Scalar, tally};
+use crate::error::Fault;
 use crate::secret::Secret;
 
 pub(super) fn decode(encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
@@ -40,25 +42,25 @@ pub(super) fn reduce(uniform: &[[u8; 64]]) -> Vec<Option<Scalar>> {
     uniform.iter().map(|bytes| Scalar::not_zero(reduced(bytes))).collect()
 }
 
-pub(super) fn multiply(items: &[(&Scalar, &Point)]) -> Vec<[u8; ELEMENT_LEN]> {
+pub(super) fn multiply(items: &[(&Scalar, &Point)]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
     let mut halves = Halves::with_capacity(items.len());
     on_one_page(|| {
         for (scalar, point) in items {
             halves.push(&half(scalar), point);
         }
     });
-    halves.encode_doubled().expose().clone()
+    Ok(halves.encode_doubled().expose().clone())
 }
 
-pub(super) fn multiply_base(scalars: &[&Scalar]) -> Vec<[u8; ELEMENT_LEN]> {
+pub(super) fn multiply_base(scalars: &[&Scalar]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
     let mut halves = Halves::with_capacity(scalars.len());
     for scalar in scalars {
         halves.push_base(&half(scalar));
     }
-    halves.encode_doubled().expose().clone()
+    Ok(halves.encode_doubled().expose().clone())
 }
 
-pub(super) fn exchange(items: &[Exchange<'_>]) -> Vec<Exchanged> {
+pub(super) fn exchange(items: &[Exchange<'_>]) -> Result<Vec<Exchanged>, Fault> {
     const PRODUCTS: usize = 5;
     let mut halves = Halves::with_capacity(items.len() * PRODUCTS);
     on_one_page(|| {
@@ -73,14 +75,12 @@ pub(super) fn exchange(items: &[Exchange<'_>]) -> Vec<Exchanged> {
     });
     let encodings = halves.encode_doubled();
     let (products, _) = encodings.expose().as_chunks::<PRODUCTS>();
-    products
-        .iter()
-        .map(|[evaluated, server_keyshare, shared @ ..]| Exchanged {
-            evaluated: *evaluated,
-            server_keyshare: *server_keyshare,
-            shared: Secret::new(*shared),
-        })
-        .collect()
+    let answers = products.iter().map(|[evaluated, server_keyshare, shared @ ..]| Exchanged {
+        evaluated: *evaluated,
+        server_keyshare: *server_keyshare,
+        shared: Secret::new(*shared),
+    });
+    Ok(answers.collect())
 }
 
 /// Bytes of a page of memory, on the processors that matter.

@@ -9,7 +9,8 @@
 //! - **E2** a [`Scalar`] is neither zero nor unreduced, so no product with a [`Point`] is the identity;
 //! - **E3** no item's answer depends on its neighbours or on its place in the slice;
 //! - **E4** time depends on the number of items, on the lengths of byte strings and on whether public encodings decode;
-//!   never on a scalar, a key or an element.
+//!   never on a scalar, a key or an element;
+//! - **E5** on lanes, a product that is disturbed between the ladder and its encoding is a fault and never an answer.
 
 // Elsewhere the lanes are compiled for the tests alone, which run them on the model.
 #![cfg_attr(not(any(test, target_arch = "x86_64")), allow(unused))]
@@ -20,6 +21,7 @@ use curve25519_dalek::ristretto::RistrettoPoint;
 use rayon::prelude::*;
 use subtle::ConstantTimeEq;
 
+use crate::error::Fault;
 use crate::limits::CHUNK;
 use crate::secret::Secret;
 
@@ -238,17 +240,26 @@ impl Backend {
     }
 
     /// Each scalar times its own element, encoded.
-    pub fn multiply(self, items: &[(&Scalar, &Point)]) -> Vec<[u8; ELEMENT_LEN]> {
+    ///
+    /// # Errors
+    /// [`Fault::Miscalculated`], on lanes, if a product is no point of the curve (E5).
+    pub fn multiply(self, items: &[(&Scalar, &Point)]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
         on!(self, (L, token) => batch::multiply::<L>(token, items), fallback::multiply(items))
     }
 
     /// Each scalar times the generator, encoded.
-    pub fn multiply_base(self, scalars: &[&Scalar]) -> Vec<[u8; ELEMENT_LEN]> {
+    ///
+    /// # Errors
+    /// As [`Backend::multiply`].
+    pub fn multiply_base(self, scalars: &[&Scalar]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
         on!(self, (L, token) => batch::multiply_base::<L>(token, scalars), fallback::multiply_base(scalars))
     }
 
     /// The group operations of logins, together, so that they share what can be shared.
-    pub fn exchange(self, items: &[Exchange<'_>]) -> Vec<Exchanged> {
+    ///
+    /// # Errors
+    /// As [`Backend::multiply`].
+    pub fn exchange(self, items: &[Exchange<'_>]) -> Result<Vec<Exchanged>, Fault> {
         on!(self, (L, token) => batch::exchange::<L>(token, items), fallback::exchange(items))
     }
 

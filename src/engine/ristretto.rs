@@ -96,13 +96,20 @@ pub(super) struct Doubled<L: Lanes> {
     product: Tight<L>,
     /// Where it is zero: where 2P is the identity.
     identity: L::Mask,
+    /// Where P is a point of the curve whose coordinates agree. It always is, unless the machine miscalculated.
+    sound: L::Mask,
 }
 
-/// Encodings of twice each point, as words.
-pub(super) fn encode_doubled<L: Lanes>(token: L::Token, points: &[Point<L>], out: &mut Vec<[Row; 4]>) {
+/// Encodings of twice each point, as words; and of each lane a bit whether all its points were sound. What comes of one
+/// that was not must not leave.
+#[must_use = "an encoding in a lane that is not sound may be of anything"]
+pub(super) fn encode_doubled<L: Lanes>(token: L::Token, points: &[Point<L>], out: &mut Vec<[Row; 4]>) -> u8 {
+    let mut sound = L::mask(token, 0xff);
     let mut doubled: Vec<Doubled<L>> = Vec::with_capacity(points.len());
     for point in points {
-        doubled.push(L::call(token, ToDouble(point)));
+        let item = L::call(token, ToDouble(point));
+        sound = L::both(sound, item.sound);
+        doubled.push(item);
     }
     // Montgomery's trick: the products of all up to each, one inversion, and back.
     let mut products = Vec::with_capacity(points.len());
@@ -120,6 +127,7 @@ pub(super) fn encode_doubled<L: Lanes>(token: L::Token, points: &[Point<L>], out
     }
     doubled.zeroize();
     products.zeroize();
+    L::bits(sound)
 }
 
 struct ToDouble<'a, L: Lanes>(&'a Point<L>);
@@ -131,19 +139,24 @@ impl<L: Lanes> Work for ToDouble<'_, L> {
     fn run(self) -> Doubled<L> {
         let Point { x, y, z, t } = *self.0;
         let token = x.token();
-        let xy = x.times(y);
+        let xy = x.times(y).carry();
         let e = xy.add(xy).carry();
         let zz = z.square_plus(P_TIMES_512);
         let dtt = t.square().carry().times(Tight::splat(token, &D));
         let f = zz.add(dtt).carry();
         let h = zz.less(dtt).carry();
-        let g = y.square().add(x.square()).carry();
+        let (xx, yy) = (x.square().carry(), y.square().carry());
+        let g = yy.add(xx).carry();
+        // On the curve Y^2 - X^2 = Z^2 + d T^2, and X Y = Z T. Of the four coordinates any three leave the fourth no
+        // choice that is not the same element, so one that was disturbed since it was computed is seen here.
+        let agree = xy.equal(z.times(t).carry());
+        let sound = L::both(agree, yy.sub(xx).carry().equal(f));
         let eg = e.times(g).carry();
         let fh = f.times(h).carry();
         let product = eg.times(fh).carry();
         let identity = product.is_zero();
         let product = Tight::select(identity, Tight::one(token), product);
-        Doubled { e, f, g, h, eg, fh, product, identity }
+        Doubled { e, f, g, h, eg, fh, product, identity, sound }
     }
 }
 

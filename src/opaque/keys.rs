@@ -25,11 +25,11 @@ impl ServerKeys {
     /// Takes the OPRF seed and the static secret key, a reduced scalar (as [`random_static_secret`] makes one).
     ///
     /// # Errors
-    /// [`Fault::Key`] if the static secret is zero or not reduced.
+    /// [`Fault::Key`] if the static secret is zero or not reduced, [`Fault::Miscalculated`].
     pub fn new(oprf_seed: &Secret<[u8; 64]>, static_secret: &Secret<[u8; 32]>) -> Result<Self, Fault> {
         let static_secret = Scalar::from_bytes(static_secret.expose())
             .ok_or_else(|| Fault::Key("the static secret key is zero or not reduced".into()))?;
-        let [public_key] = backend().multiply_base(&[&static_secret])[..] else {
+        let [public_key] = backend().multiply_base(&[&static_secret])?[..] else {
             return Err(Fault::Key("the static secret key has no public key".into()));
         };
         Ok(ServerKeys { oprf_seed: HmacKey::new(oprf_seed.expose()), static_secret, public_key })

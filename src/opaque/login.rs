@@ -113,7 +113,7 @@ pub fn respond_on(backend: Backend, items: &[Login<'_>]) -> Result<Vec<Result<Re
 ///
 /// # Errors
 /// Each item has its own: [`Fault::Damaged`] if its record holds no valid public key, [`Fault::Limit`] if its context or
-/// an identity is too long.
+/// an identity is too long, [`Fault::Miscalculated`] if the machine miscalculated.
 pub fn respond_with(items: &[(Login<'_>, Randomness)]) -> Vec<Result<Response, Fault>> {
     in_chunks(items, |chunk| respond_chunk(backend(), chunk))
 }
@@ -171,7 +171,7 @@ fn respond_lanes(backend: Backend, lanes: &[Lane<'_>]) -> Result<Vec<Response>, 
             client_static: &lane.client_static,
         })
         .collect();
-    let exchanged = backend.exchange(&exchanges);
+    let exchanged = backend.exchange(&exchanges)?;
     let mut messages = credential_responses(backend, lanes, &exchanged);
 
     let preambles = preambles(backend, lanes, &messages);

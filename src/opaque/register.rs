@@ -56,7 +56,7 @@ pub(super) fn respond_chunk(
     let credentials: Vec<_> = items.iter().map(|item| (&item.keys.oprf_seed, item.credential_identifier)).collect();
     let keys = oprf_keys(backend, &credentials)?;
     let products: Vec<_> = keys.iter().zip(items).map(|(key, item)| (key, item.request.blinded())).collect();
-    let evaluated = backend.multiply(&products);
+    let evaluated = backend.multiply(&products)?;
     let responses = evaluated.iter().zip(items).map(|(element, item)| {
         let mut response = [0; REGISTRATION_RESPONSE_LEN];
         response[..ELEMENT_LEN].copy_from_slice(element);

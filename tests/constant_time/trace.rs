@@ -172,9 +172,14 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
 /// order, and gives the same request another address. It sees sizes and never a secret; so its own instructions are left
 /// out, a request counts by its size, and an address in what it gave counts as an offset in the piece that was touched
 /// as the first, second, ... of all. Addresses in older pieces, the vault's keys among them, count as they are.
+///
+/// How the C library copies depends on how what it copies is aligned. So a call of it counts by its arguments, and its
+/// own instructions are left out too. In the traces of doors, where heaps are alike, all of that counts.
 struct Heap {
     functions: BTreeMap<u64, Request>,
-    /// The request that is being answered: where it returns to, with which stack, and the size it asked for.
+    /// Where this program's instructions are.
+    program: std::ops::Range<u64>,
+    /// The call that is left out: where it returns to, with which stack, and the size of memory that it asked for.
     pending: Option<(u64, u64, u64)>,
     /// Pieces by their address: size, and their number once they were touched.
     pieces: BTreeMap<u64, (u64, Option<u64>)>,
@@ -190,6 +195,8 @@ enum Request {
 
 impl Heap {
     fn new(base: u64, symbols: &Symbols) -> Result<Self, String> {
+        let end = symbols.0.iter().map(|(address, size, _)| address + size).max().unwrap_or(0);
+        let program = base..base + end;
         let named = [
             ("__rdl_alloc", Request::Allocate),
             ("__rdl_alloc_zeroed", Request::Allocate),
@@ -198,7 +205,7 @@ impl Heap {
         ];
         let functions = named.map(|(name, request)| symbols.address(name).map(|address| (base + address, request)));
         let functions = functions.into_iter().collect::<Result<_, _>>()?;
-        Ok(Heap { functions, pending: None, pieces: BTreeMap::new(), touched: 0 })
+        Ok(Heap { functions, program, pending: None, pieces: BTreeMap::new(), touched: 0 })
     }
 
     /// Whether the next instruction is the allocator's. A request goes into the line.
@@ -212,6 +219,13 @@ impl Heap {
                 self.pieces.insert(registers.rax, (size, None));
             }
         }
+        let returns = || stepper.word(registers.rsp);
+        if !self.program.contains(&registers.rip) {
+            line.push(registers.rip);
+            line.extend([registers.rdi, registers.rsi, registers.rdx].into_iter().flat_map(|it| self.place(it)));
+            self.pending = Some((returns()?, registers.rsp + 8, 0));
+            return Ok(true);
+        }
         let Some(request) = self.functions.get(&registers.rip) else { return Ok(false) };
         let size = match request {
             Request::Allocate => registers.rdi,
@@ -222,7 +236,7 @@ impl Heap {
             self.pieces.remove(&registers.rdi);
         }
         line.extend([u64::MAX, size]);
-        self.pending = Some((stepper.word(registers.rsp)?, registers.rsp + 8, size));
+        self.pending = Some((returns()?, registers.rsp + 8, size));
         Ok(true)
     }
 
@@ -289,7 +303,13 @@ pub(crate) fn parting(first: &Trace, second: &Trace) -> String {
         let found = numbers[..=place].iter().rev().find_map(|number| name(*number).map(|name| (*number, name)));
         found.map_or_else(|| format!("{:x}", numbers[place]), |(at, name)| format!("{name} ({at:x})"))
     };
-    format!("they part at {} and {}", near(&first.kept), near(&second.kept))
+    format!(
+        "they part at {} and {}, by {:x} and {:x}",
+        near(&first.kept),
+        near(&second.kept),
+        first.kept[place],
+        second.kept[place]
+    )
 }
 
 /// Where this program lies in a child that is started without randomisation of addresses.

@@ -127,7 +127,8 @@ impl Secrets {
     /// The encodings of secret elements.
     pub fn encodings(&mut self, count: usize) -> Vec<[u8; 32]> {
         let scalars = self.scalars(count);
-        let mut encodings = backend().multiply_base(&scalars.iter().collect::<Vec<_>>());
+        let encodings = backend().multiply_base(&scalars.iter().collect::<Vec<_>>());
+        let mut encodings = encodings.expect("a sound machine");
         for encoding in &mut encodings {
             (self.seen)(encoding);
         }
@@ -293,14 +294,14 @@ fn reduce(secrets: &mut Secrets, count: usize) -> Ready {
 fn multiply(secrets: &mut Secrets, count: usize) -> Ready {
     let (scalars, points) = (secrets.scalars(count), secrets.points(count));
     Box::new(move || {
-        black_box(backend().multiply(&scalars.iter().zip(&points).collect::<Vec<_>>()));
+        black_box(backend().multiply(&scalars.iter().zip(&points).collect::<Vec<_>>()).expect("a sound machine"));
     })
 }
 
 fn multiply_base(secrets: &mut Secrets, count: usize) -> Ready {
     let scalars = secrets.scalars(count);
     Box::new(move || {
-        black_box(backend().multiply_base(&scalars.iter().collect::<Vec<_>>()));
+        black_box(backend().multiply_base(&scalars.iter().collect::<Vec<_>>()).expect("a sound machine"));
     })
 }
 
@@ -317,7 +318,7 @@ fn exchange(secrets: &mut Secrets, count: usize) -> Ready {
                     Exchange { oprf_key, blinded, server_ephemeral, server_static, client_ephemeral, client_static }
                 })
                 .collect();
-        black_box(backend().exchange(&items));
+        black_box(backend().exchange(&items).expect("a sound machine"));
     })
 }
 
@@ -353,7 +354,7 @@ fn blind_evaluate(secrets: &mut Secrets, count: usize) -> Ready {
     let mut public = Public::new();
     let blinded = points(&backend().map(&(0..count).map(|_| public.bytes()).collect::<Vec<_>>()));
     Box::new(move || {
-        black_box(oprf::blind_evaluate(&keys.iter().zip(&blinded).collect::<Vec<_>>()));
+        black_box(oprf::blind_evaluate(&keys.iter().zip(&blinded).collect::<Vec<_>>()).expect("a sound machine"));
     })
 }
 

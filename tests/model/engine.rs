@@ -64,7 +64,7 @@ fn decode(script: &mut Script<'_>, count: usize, judge: &mut Judge) -> Result<()
         let points: Vec<_> = decoded.iter().flatten().collect();
         let items: Vec<_> = points.iter().map(|point| (&one, *point)).collect();
         let came: Vec<_> = points.iter().map(|point| point.encoding()).collect();
-        judge.all(&format!("what {} decoded", backend.name()), &backend.multiply(&items), &came)?;
+        judge.all(&format!("what {} decoded", backend.name()), &in_words(backend.multiply(&items))?, &came)?;
     }
     Ok(())
 }
@@ -75,7 +75,7 @@ fn multiply(script: &mut Script<'_>, count: usize, bits: u8, judge: &mut Judge) 
     for backend in Backend::all() {
         let points = decoded(backend, &elements, bits)?;
         let items: Vec<_> = scalars.iter().map(|(_, scalar)| scalar).zip(&points).collect();
-        judge.all(&format!("multiply on {}", backend.name()), &backend.multiply(&items), &expected)?;
+        judge.all(&format!("multiply on {}", backend.name()), &in_words(backend.multiply(&items))?, &expected)?;
     }
     Ok(())
 }
@@ -86,7 +86,11 @@ fn multiply_base(script: &mut Script<'_>, count: usize, judge: &mut Judge) -> Re
     let expected: Vec<_> = scalars.iter().map(product).collect();
     let scalars: Vec<_> = scalars.iter().map(|(_, scalar)| scalar).collect();
     Backend::all().into_iter().try_for_each(|backend| {
-        judge.all(&format!("multiply_base on {}", backend.name()), &backend.multiply_base(&scalars), &expected)
+        judge.all(
+            &format!("multiply_base on {}", backend.name()),
+            &in_words(backend.multiply_base(&scalars))?,
+            &expected,
+        )
     })
 }
 
@@ -118,6 +122,7 @@ fn exchange(script: &mut Script<'_>, count: usize, bits: u8, judge: &mut Judge) 
             .collect();
         let answers: Vec<_> = backend
             .exchange(&items)
+            .map_err(|fault| fault.to_string())?
             .iter()
             .map(|it| [&it.evaluated[..], &it.server_keyshare, it.shared.expose().as_flattened()].concat())
             .collect();
@@ -266,4 +271,9 @@ fn near_p(kind: u8) -> [u8; 32] {
 fn near(mut number: [u8; 32], kind: u8) -> [u8; 32] {
     number[0] = (u16::from(number[0]) + u16::from(kind % 64) - 32).min(255) as u8;
     number
+}
+
+/// A fault as the driver's own kind of failure.
+fn in_words<T>(answers: Result<T, strongroom::error::Fault>) -> Result<T, String> {
+    answers.map_err(|fault| fault.to_string())
 }

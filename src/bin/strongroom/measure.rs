@@ -19,6 +19,7 @@ use rayon::ThreadPool;
 use stack::at_place;
 use strongroom::account::AccountId;
 use strongroom::engine::{self, Point, Scalar};
+use strongroom::error::Fault;
 use strongroom::limits::CHUNK;
 use strongroom::opaque::fake::{FakeKeys, Lookup, choose};
 use strongroom::opaque::login::{self, Login};
@@ -214,7 +215,7 @@ impl World {
             same("peer's state", &peer_state, &[session_key, ke3].concat())?;
         }
         let theirs: Vec<_> = self.peer_multiply().iter().flat_map(CompressedRistretto::to_bytes).collect();
-        same("product", self.multiply().as_flattened(), &theirs)
+        same("product", self.multiply()?.as_flattened(), &theirs)
     }
 
     /// Logins on one thread, KE1 to KE2.
@@ -231,7 +232,7 @@ impl World {
 
     /// Variable-base multiplications, encoded, each side by its fastest way to the same bytes.
     pub(crate) fn multiplications(&self) -> Outcome<Pair> {
-        interleaved(self.effort.budget(), CHUNK, || Ok(self.multiply()), || Ok(self.peer_multiply()))
+        interleaved(self.effort.budget(), CHUNK, || Ok(self.multiply()?), || Ok(self.peer_multiply()))
     }
 
     /// Our logins in the largest batch, on two threads and, as the peer, on one. `None` on one processor.
@@ -316,7 +317,7 @@ impl World {
             .collect()
     }
 
-    fn multiply(&self) -> Vec<[u8; 32]> {
+    fn multiply(&self) -> Result<Vec<[u8; 32]>, Fault> {
         let items: Vec<_> = self.factors.iter().map(|(scalar, point)| (scalar, point)).collect();
         engine::backend().multiply(&items)
     }

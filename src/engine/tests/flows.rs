@@ -406,7 +406,8 @@ flows! {
     ristretto_encode_doubled(input, out) {
         let identity = Extended::identity(input.token).point();
         let mut encodings = Vec::new();
-        ristretto::encode_doubled(input.token, &[input.point(), identity, input.extended().point()], &mut encodings);
+        let points = [input.point(), identity, input.extended().point()];
+        out.masks.push(ristretto::encode_doubled(input.token, &points, &mut encodings));
         for words in &encodings {
             out.words(words);
         }
@@ -417,7 +418,7 @@ flows! {
 /// Has the table of the generator's multiples made, if it is not there yet.
 pub(super) fn the_table_of_the_generator() {
     let scalar = crate::engine::Scalar::from_bytes(&[1; 32]).unwrap();
-    assert_eq!(Backend::all()[0].multiply_base(&[&scalar]).len(), 1);
+    assert_eq!(Backend::all()[0].multiply_base(&[&scalar]).unwrap().len(), 1);
 }
 
 /// One number for each lane.
