@@ -13,7 +13,7 @@ use super::scalar::{Reduce, Signs, SignsOfHalf};
 use super::{ELEMENT_LEN, Element, Exchange, Exchanged, Scalar, fixed_base, ristretto, tally};
 use crate::error::Fault;
 use crate::limits::CHUNK;
-use crate::secret::Secret;
+use crate::secret::{Public, Secret, declassify};
 
 /// x and y of a point, as limbs.
 pub(super) type Coordinates = [[u64; 5]; 2];
@@ -54,9 +54,8 @@ fn decode_vectors<L: Lanes, const K: usize>(
         let [x, y] = [affine.x, affine.y].map(|coordinate| coordinate.0.map(L::store));
         for (lane, encoding) in encodings.iter().enumerate() {
             let of = |limbs: &[Row; 5]| limbs.map(|limb| limb.0[lane]);
-            // The identity has one valid encoding, 32 zero bytes.
-            let good = valid >> lane & 1 == 1 && *encoding != [0; ELEMENT_LEN];
-            points.push(good.then(|| super::Point { encoding: *encoding, element: Element::Lanes([of(&x), of(&y)]) }));
+            let decodes = valid >> lane & 1 == 1;
+            points.push(super::Point::accepted(decodes, encoding, || Element::Lanes([of(&x), of(&y)])));
         }
     }
 }
@@ -289,7 +288,7 @@ impl<L: Lanes> Products<L> {
         tally::count(|tally| tally.encoded += count);
         let mut encoded = Secret::new(Vec::with_capacity(self.points.len()));
         let sound = ristretto::encode_doubled(self.token, &self.points, encoded.expose_mut());
-        if sound == u8::MAX { Ok(encoded) } else { Err(Fault::Miscalculated) }
+        if declassify(sound == u8::MAX, Public::Sound) { Ok(encoded) } else { Err(Fault::Miscalculated) }
     }
 }
 

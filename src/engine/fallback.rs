@@ -22,8 +22,7 @@ pub(super) fn decode(encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
         .iter()
         .map(|encoding| {
             let element = CompressedRistretto(*encoding).decompress()?;
-            // The identity has one valid encoding, 32 zero bytes.
-            (*encoding != [0; ELEMENT_LEN]).then_some(Point { encoding: *encoding, element: Element::Dalek(element) })
+            Point::accepted(true, encoding, || Element::Dalek(element))
         })
         .collect()
 }

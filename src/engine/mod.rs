@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq;
 
 use crate::error::Fault;
 use crate::limits::CHUNK;
-use crate::secret::Secret;
+use crate::secret::{Public, Secret, declassify};
 
 /// What a door does: on lanes, of the kind `L` with its token, or else on the fallback.
 macro_rules! on {
@@ -34,7 +34,7 @@ macro_rules! on {
                 type $lanes = $crate::engine::ifma::Eight;
                 token.enter(|$token| $work)
             }
-            #[cfg(test)]
+            #[cfg(any(test, feature = "valgrind"))]
             $crate::engine::Kind::Model => {
                 type $lanes = $crate::engine::model::Model;
                 let $token = $crate::engine::model::Always;
@@ -54,7 +54,7 @@ mod ifma;
 mod ladder;
 mod lanes;
 pub mod meter;
-#[cfg(test)]
+#[cfg(any(test, feature = "valgrind"))]
 mod model;
 #[doc = include_str!("notes.md")]
 pub mod notes {}
@@ -90,6 +90,12 @@ enum Element {
 }
 
 impl Point {
+    /// The point that an encoding stands for, where it decodes. The identity, whose one encoding is zeros, is refused (E1).
+    fn accepted(decodes: bool, encoding: &[u8; ELEMENT_LEN], element: impl FnOnce() -> Element) -> Option<Self> {
+        let identity = bool::from(encoding.ct_eq(&[0; ELEMENT_LEN]));
+        declassify(decodes & !identity, Public::Decodes).then(|| Point { encoding: *encoding, element: element() })
+    }
+
     /// The encoding it was decoded from.
     pub fn encoding(&self) -> &[u8; ELEMENT_LEN] {
         &self.encoding
@@ -116,8 +122,8 @@ impl Scalar {
     /// assert!(Scalar::from_bytes(&[0xff; 32]).is_none(), "not reduced");
     /// ```
     pub fn from_bytes(bytes: &[u8; ELEMENT_LEN]) -> Option<Self> {
-        let reduced = curve25519_dalek::Scalar::from_canonical_bytes(*bytes).is_some();
-        Scalar::not_zero(*bytes).filter(|_| bool::from(reduced))
+        let reduced = bool::from(curve25519_dalek::Scalar::from_canonical_bytes(*bytes).is_some());
+        Scalar::not_zero(*bytes).filter(|_| declassify(reduced, Public::IsScalar))
     }
 
     /// The canonical encoding.
@@ -127,9 +133,8 @@ impl Scalar {
 
     /// Takes a canonical encoding.
     fn not_zero(bytes: [u8; ELEMENT_LEN]) -> Option<Self> {
-        // Whether it is zero becomes known to the caller in any case; a zero has one chance in 2^252.
         let zero = bool::from(bytes.ct_eq(&[0; ELEMENT_LEN]));
-        if zero { None } else { Some(Scalar(Secret::new(bytes))) }
+        if declassify(zero, Public::IsScalar) { None } else { Some(Scalar(Secret::new(bytes))) }
     }
 }
 
@@ -169,8 +174,9 @@ pub struct Backend(Kind);
 enum Kind {
     #[cfg(target_arch = "x86_64")]
     Ifma(ifma::Ifma),
-    /// The lanes on plain integers, slow and checked: on a machine without the registers, tests run their code on it.
-    #[cfg(test)]
+    /// The lanes on plain integers, slow. Tests check its operands, and run the lanes' code on it where the machine has
+    /// no registers for them; valgrind, which knows no such registers, follows secrets through it.
+    #[cfg(any(test, feature = "valgrind"))]
     Model,
     Fallback,
 }
@@ -207,6 +213,9 @@ impl Backend {
             #[cfg(test)]
             Kind::Model,
             Kind::Fallback,
+            // Behind the one that it must not replace.
+            #[cfg(all(feature = "valgrind", not(test)))]
+            Kind::Model,
         ];
         lanes.into_iter().chain(everywhere).map(Backend).collect()
     }
@@ -216,7 +225,7 @@ impl Backend {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Ifma(_) => "ifma",
-            #[cfg(test)]
+            #[cfg(any(test, feature = "valgrind"))]
             Kind::Model => "model",
             Kind::Fallback => "fallback",
         }

@@ -9,7 +9,7 @@ use super::message::{KE2_LEN, Ke1, Ke3, STATE_LEN, ke2, record};
 use crate::engine::sha512::{HmacKey, Prefix};
 use crate::engine::{Backend, Exchange, Exchanged, Point, backend, in_chunks};
 use crate::error::Fault;
-use crate::secret::{Secret, fill_random};
+use crate::secret::{Public, Secret, declassify, fill_random};
 
 /// Bytes of a MAC and of a session key.
 const KEY_LEN: usize = 64;
@@ -321,7 +321,7 @@ pub fn finish(items: &[(&Secret<[u8; STATE_LEN]>, &Ke3)]) -> Vec<Option<Secret<[
         .map(|(state, ke3)| {
             let (expected, session_key) = state.expose().split_first_chunk::<KEY_LEN>()?;
             let proven = bool::from(expected.ct_eq(ke3.as_bytes()));
-            if proven { session_key.first_chunk().copied().map(Secret::new) } else { None }
+            if declassify(proven, Public::Proven) { session_key.first_chunk().copied().map(Secret::new) } else { None }
         })
         .collect()
 }

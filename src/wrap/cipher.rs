@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::engine::Backend;
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
-use crate::secret::Secret;
+use crate::secret::{Public, Secret, declassify};
 use crate::wire::Invalid;
 
 /// Random bytes of one sealing. GCM-SIV derives its keys from them and forgives a repeat.
@@ -48,7 +48,8 @@ impl Cipher {
         buffer: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Invalid> {
-        self.0.decrypt_inout_detached(nonce.into(), associated, buffer.into(), tag.into()).map_err(|_| Invalid)
+        let opened = self.0.decrypt_inout_detached(nonce.into(), associated, buffer.into(), tag.into());
+        if declassify(opened.is_ok(), Public::Opens) { Ok(()) } else { Err(Invalid) }
     }
 }
 
@@ -111,7 +112,8 @@ impl Committing {
         let (nonce, rest) = body.split_first_chunk().ok_or(Invalid)?;
         let (commitment, rest) = rest.split_first_chunk::<COMMITMENT_LEN>().ok_or(Invalid)?;
         let (ciphertext, tag) = rest.split_last_chunk().ok_or(Invalid)?;
-        if ciphertext.len() != plain.len() || !bool::from(self.commitment.ct_eq(commitment)) {
+        let committed = bool::from(self.commitment.ct_eq(commitment));
+        if ciphertext.len() != plain.len() || !declassify(committed, Public::Opens) {
             return Err(Invalid);
         }
         plain.copy_from_slice(ciphertext);

@@ -140,7 +140,7 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
         }
         line.clear();
         let inside = match &mut heap {
-            Some(heap) => heap.follow(&stepper, &registers, &mut line)?,
+            Some(heap) => heap.follow(&stepper, &registers, returns.is_some(), &mut line)?,
             None => false,
         };
         if entry.is_none() || returns.is_some() {
@@ -161,6 +161,9 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
             WaitStatus::Stopped(_, MARK) if entry.is_none() => break,
             other => return Err(format!("the child was to be stepped, and: {other:?}")),
         }
+    }
+    if trace.instructions == 0 {
+        return Err("nothing was stepped".to_owned());
     }
     trace.hash = hash.finalize().into();
     Ok(trace)
@@ -208,8 +211,15 @@ impl Heap {
         Ok(Heap { functions, program, pending: None, pieces: BTreeMap::new(), touched: 0 })
     }
 
-    /// Whether the next instruction is the allocator's. A request goes into the line.
-    fn follow(&mut self, stepper: &Stepper, registers: &user_regs_struct, line: &mut Vec<u64>) -> Result<bool, String> {
+    /// Whether the next instruction is left out. A request goes into the line, and, where it `counts`, any call of the C
+    /// library.
+    fn follow(
+        &mut self,
+        stepper: &Stepper,
+        registers: &user_regs_struct,
+        counts: bool,
+        line: &mut Vec<u64>,
+    ) -> Result<bool, String> {
         if let Some((rip, rsp, size)) = self.pending {
             if (registers.rip, registers.rsp) != (rip, rsp) {
                 return Ok(true);
@@ -220,7 +230,7 @@ impl Heap {
             }
         }
         let returns = || stepper.word(registers.rsp);
-        if !self.program.contains(&registers.rip) {
+        if counts && !self.program.contains(&registers.rip) {
             line.push(registers.rip);
             line.extend([registers.rdi, registers.rsi, registers.rdx].into_iter().flat_map(|it| self.place(it)));
             self.pending = Some((returns()?, registers.rsp + 8, 0));
@@ -243,7 +253,8 @@ impl Heap {
     /// The address as it counts.
     fn place(&mut self, address: u64) -> [u64; 2] {
         let Some((begin, (size, number))) = self.pieces.range_mut(..=address).next_back() else { return [0, address] };
-        if address >= begin + *size {
+        // One beyond the end is where an empty rest begins.
+        if address > begin + *size {
             return [0, address];
         }
         let number = number.get_or_insert_with(|| {
@@ -290,25 +301,23 @@ impl Stepper {
 /// Where two traces part, in words. Both were kept.
 pub(crate) fn parting(first: &Trace, second: &Trace) -> String {
     let place = first.kept.iter().zip(&second.kept).position(|(one, other)| one != other);
-    let Some(place) = place else {
-        return format!(
-            "one ends where the other goes on, after {} instructions",
-            first.instructions.min(second.instructions)
-        );
-    };
+    let place = place.unwrap_or(first.kept.len().min(second.kept.len()));
     let symbols = Symbols::read();
     let near = |numbers: &[u64]| {
         let name = |address: u64| symbols.as_ref().ok().and_then(|it| it.name(address.wrapping_sub(first.base)));
         // The last address of an instruction before the difference that lies in this program.
-        let found = numbers[..=place].iter().rev().find_map(|number| name(*number).map(|name| (*number, name)));
-        found.map_or_else(|| format!("{:x}", numbers[place]), |(at, name)| format!("{name} ({at:x})"))
+        let found = numbers.iter().take(place + 1).rev().find_map(|number| name(*number).map(|name| (*number, name)));
+        found.map_or_else(|| "nowhere".to_owned(), |(at, name)| format!("{name} ({at:x})"))
     };
+    let number = |trace: &Trace| trace.kept.get(place).map_or("nothing".to_owned(), |number| format!("{number:x}"));
     format!(
-        "they part at {} and {}, by {:x} and {:x}",
+        "they part at {} and {}, by {} and {}, of {} and {}",
         near(&first.kept),
         near(&second.kept),
-        first.kept[place],
-        second.kept[place]
+        number(first),
+        number(second),
+        first.kept.len(),
+        second.kept.len()
     )
 }
 
