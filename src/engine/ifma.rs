@@ -83,6 +83,25 @@ fn fours(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
     (_mm512_shuffle_i64x2::<0x44>(a, b), _mm512_shuffle_i64x2::<0xee>(a, b))
 }
 
+/// Clears the vector registers that the processor has, whatever was done with them.
+pub(super) fn clear_vectors() {
+    if Ifma::detect().is_some() {
+        // SAFETY: the processor has these registers.
+        unsafe { clear_registers() }
+    } else if is_x86_feature_detected!("avx") {
+        // SAFETY: the processor has the instruction.
+        unsafe { clear_lower_registers() }
+    }
+    // Without AVX there are sixteen short ones, which whatever is done next uses.
+}
+
+/// Clears the sixteen registers of AVX, whole.
+#[target_feature(enable = "avx")]
+#[inline(never)]
+fn clear_lower_registers() {
+    _mm256_zeroall();
+}
+
 /// Clears all vector and mask registers, which the calling convention lets a function leave as they are.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline(never)]

@@ -25,7 +25,7 @@ use crate::error::Fault;
 use crate::limits::CHUNK;
 use crate::secret::{Public, Secret, declassify};
 
-/// What a door does: on lanes, of the kind `L` with its token, or else on the fallback.
+/// On lanes, of the kind `L` with its token, or else on the fallback.
 macro_rules! on {
     ($backend:expr, ($lanes:ident, $token:ident) => $work:expr, $fallback:expr) => {
         match $backend.0 {
@@ -43,6 +43,11 @@ macro_rules! on {
             $crate::engine::Kind::Fallback => $fallback,
         }
     };
+}
+
+/// What a door does, [`on`] its backend, without a trace on a stack of that depth.
+macro_rules! door {
+    ($backend:expr, $depth:ident, $($on:tt)*) => { traceless_to::<$depth, _>(|| on!($backend, $($on)*)) };
 }
 
 mod batch;
@@ -66,6 +71,10 @@ mod table;
 pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
+mod traceless;
+
+pub(crate) use traceless::traceless;
+use traceless::{DEEP, SHALLOW, traceless_to};
 
 use sha512::{HmacKey, Prefix};
 
@@ -233,19 +242,19 @@ impl Backend {
 
     /// Decode, RFC 9496 section 4.3.1. `None` for an encoding that is not valid, and for the identity (E1).
     pub fn decode(self, encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
-        on!(self, (L, token) => batch::decode::<L>(token, encodings), fallback::decode(encodings))
+        door!(self, DEEP, (L, token) => batch::decode::<L>(token, encodings), fallback::decode(encodings))
     }
 
     /// The one-way map, RFC 9496 section 4.3.4, encoded: from 64 uniform bytes to an element of which nobody knows the
     /// discrete logarithm.
     pub fn map(self, uniform: &[[u8; 64]]) -> Vec<[u8; ELEMENT_LEN]> {
-        on!(self, (L, token) => batch::map::<L>(token, uniform), fallback::map(uniform))
+        door!(self, DEEP, (L, token) => batch::map::<L>(token, uniform), fallback::map(uniform))
     }
 
     /// 64 uniform bytes as an integer, lowest byte first, modulo the order of the group (RFC 9497 section 4.1). `None`
     /// for zero (E2).
     pub fn reduce(self, uniform: &[[u8; 64]]) -> Vec<Option<Scalar>> {
-        on!(self, (L, token) => batch::reduce::<L>(token, uniform), fallback::reduce(uniform))
+        door!(self, DEEP, (L, token) => batch::reduce::<L>(token, uniform), fallback::reduce(uniform))
     }
 
     /// Each scalar times its own element, encoded.
@@ -253,7 +262,7 @@ impl Backend {
     /// # Errors
     /// [`Fault::Miscalculated`], on lanes, if a product is no point of the curve (E5).
     pub fn multiply(self, items: &[(&Scalar, &Point)]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
-        on!(self, (L, token) => batch::multiply::<L>(token, items), fallback::multiply(items))
+        door!(self, DEEP, (L, token) => batch::multiply::<L>(token, items), fallback::multiply(items))
     }
 
     /// Each scalar times the generator, encoded.
@@ -261,7 +270,7 @@ impl Backend {
     /// # Errors
     /// As [`Backend::multiply`].
     pub fn multiply_base(self, scalars: &[&Scalar]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
-        on!(self, (L, token) => batch::multiply_base::<L>(token, scalars), fallback::multiply_base(scalars))
+        door!(self, DEEP, (L, token) => batch::multiply_base::<L>(token, scalars), fallback::multiply_base(scalars))
     }
 
     /// The group operations of logins, together, so that they share what can be shared.
@@ -269,32 +278,32 @@ impl Backend {
     /// # Errors
     /// As [`Backend::multiply`].
     pub fn exchange(self, items: &[Exchange<'_>]) -> Result<Vec<Exchanged>, Fault> {
-        on!(self, (L, token) => batch::exchange::<L>(token, items), fallback::exchange(items))
+        door!(self, DEEP, (L, token) => batch::exchange::<L>(token, items), fallback::exchange(items))
     }
 
     /// SHA-512 after the concatenation of each item's parts, to go on from.
     pub fn prefixes<const P: usize>(self, items: &[[&[u8]; P]]) -> Vec<Prefix> {
-        on!(self, (L, token) => sha512::batch::prefixes::<L, P>(token, items), items.iter().map(|parts| Prefix::new(parts)).collect())
+        door!(self, SHALLOW, (L, token) => sha512::batch::prefixes::<L, P>(token, items), items.iter().map(|parts| Prefix::new(parts)).collect())
     }
 
     /// SHA-512 over each prefix followed by the concatenation of its parts. These digests are secret until the caller
     /// says otherwise.
     pub fn digests<const P: usize>(self, items: &[(&Prefix, [&[u8]; P])]) -> Secret<Vec<[u8; 64]>> {
         Secret::new(
-            on!(self, (L, token) => sha512::batch::digests::<L, P>(token, items), items.iter().map(|(prefix, parts)| prefix.digest(parts)).collect()),
+            door!(self, SHALLOW, (L, token) => sha512::batch::digests::<L, P>(token, items), items.iter().map(|(prefix, parts)| prefix.digest(parts)).collect()),
         )
     }
 
     /// HMAC-SHA-512 under each key over the concatenation of its parts.
     pub fn macs<const P: usize>(self, items: &[(&HmacKey, [&[u8]; P])]) -> Secret<Vec<[u8; 64]>> {
         Secret::new(
-            on!(self, (L, token) => sha512::batch::macs::<L, P>(token, items), items.iter().map(|(key, parts)| key.mac(parts)).collect()),
+            door!(self, SHALLOW, (L, token) => sha512::batch::macs::<L, P>(token, items), items.iter().map(|(key, parts)| key.mac(parts)).collect()),
         )
     }
 
     /// Keys of HMAC-SHA-512 made ready.
     pub fn mac_keys(self, keys: &[[u8; 64]]) -> Vec<HmacKey> {
-        on!(self, (L, token) => sha512::batch::mac_keys::<L>(token, keys), keys.iter().map(|key| HmacKey::new(key)).collect())
+        door!(self, SHALLOW, (L, token) => sha512::batch::mac_keys::<L>(token, keys), keys.iter().map(|key| HmacKey::new(key)).collect())
     }
 }
 
@@ -302,7 +311,7 @@ impl Backend {
 /// a batch of one chunk stays on the caller's thread. `work` gives one answer an item.
 pub(crate) fn in_chunks<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Send + Sync) -> Vec<R> {
     if items.len() <= CHUNK {
-        return work(items);
+        return traceless(|| work(items));
     }
-    items.par_chunks(CHUNK).flat_map_iter(work).collect()
+    items.par_chunks(CHUNK).flat_map_iter(|chunk| traceless(|| work(chunk))).collect()
 }

@@ -9,7 +9,7 @@ use subtle::{Choice, ConditionallySelectable};
 use super::keys::{Credential, ServerKeys};
 use super::message::{RECORD_LEN, record};
 use crate::engine::sha512::HmacKey;
-use crate::engine::{Backend, ELEMENT_LEN, backend, in_chunks};
+use crate::engine::{Backend, ELEMENT_LEN, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::Secret;
 
@@ -26,8 +26,9 @@ pub const IDENTIFIER_LEN: usize = 2 * HALF;
 /// println!("{keys:?}");
 /// ```
 pub struct FakeKeys {
-    oprf_seed: HmacKey,
-    masking: HmacKey,
+    /// Both are boxed: where this moves to, it leaves pointers behind.
+    oprf_seed: Box<HmacKey>,
+    masking: Box<HmacKey>,
     client_public_key: [u8; ELEMENT_LEN],
 }
 
@@ -39,12 +40,16 @@ impl FakeKeys {
     /// # Errors
     /// [`Fault::Key`] if that gives the identity, which nobody will see.
     pub fn new(oprf_seed: &Secret<[u8; 64]>, masking: &Secret<[u8; 64]>) -> Result<Self, Fault> {
-        let masking = HmacKey::new(masking.expose());
+        traceless(|| Self::made_ready(oprf_seed, masking))
+    }
+
+    fn made_ready(oprf_seed: &Secret<[u8; 64]>, masking: &Secret<[u8; 64]>) -> Result<Self, Fault> {
+        let masking = Box::new(HmacKey::new(masking.expose()));
         let uniform = Secret::new([masking.expand_array::<64>(&[b"strongroom fake client public key"])]);
         let encodings = backend().map(uniform.expose());
         match (&encodings[..], &backend().decode(&encodings)[..]) {
             ([client_public_key], [Some(_)]) => Ok(FakeKeys {
-                oprf_seed: HmacKey::new(oprf_seed.expose()),
+                oprf_seed: Box::new(HmacKey::new(oprf_seed.expose())),
                 masking,
                 client_public_key: *client_public_key,
             }),
@@ -93,7 +98,7 @@ pub fn choose_on(backend: Backend, items: &[Lookup<'_>], fakes: &FakeKeys) -> Ve
     in_chunks(items, |chunk| {
         let expand: Vec<_> = chunk
             .iter()
-            .map(|item| (&fakes.masking, [&b"strongroom fake masking key"[..], item.account, &[1]]))
+            .map(|item| (&*fakes.masking, [&b"strongroom fake masking key"[..], item.account, &[1]]))
             .collect();
         let masking_keys = backend.macs(&expand);
         chunk
@@ -106,7 +111,7 @@ pub fn choose_on(backend: Backend, items: &[Lookup<'_>], fakes: &FakeKeys) -> Ve
 
 fn choose_one(item: &Lookup<'_>, fakes: &FakeKeys, masking_key: &[u8; 64]) -> Chosen {
     let mut chosen = Chosen {
-        oprf_seed: fakes.oprf_seed.clone(),
+        oprf_seed: HmacKey::clone(&fakes.oprf_seed),
         identifier: Secret::new([0; IDENTIFIER_LEN]),
         // The envelope of a fake stays zero, as RFC 9807 section 6.3.2.2 has it.
         record: Secret::new([0; RECORD_LEN]),

@@ -2,7 +2,7 @@
 
 use super::message::{RECORD_LEN, record};
 use crate::engine::sha512::HmacKey;
-use crate::engine::{Backend, ELEMENT_LEN, Scalar, backend};
+use crate::engine::{Backend, ELEMENT_LEN, Scalar, backend, traceless};
 use crate::error::Fault;
 use crate::oprf;
 use crate::secret::Secret;
@@ -15,9 +15,9 @@ use crate::secret::Secret;
 /// println!("{keys:?}");
 /// ```
 pub struct ServerKeys {
-    /// The seed, made ready as a key of HMAC.
-    pub(super) oprf_seed: HmacKey,
-    pub(super) static_secret: Scalar,
+    /// The seed, made ready as a key of HMAC. Both are boxed: where this moves to, it leaves pointers behind.
+    pub(super) oprf_seed: Box<HmacKey>,
+    pub(super) static_secret: Box<Scalar>,
     public_key: [u8; ELEMENT_LEN],
 }
 
@@ -27,12 +27,17 @@ impl ServerKeys {
     /// # Errors
     /// [`Fault::Key`] if the static secret is zero or not reduced, [`Fault::Miscalculated`].
     pub fn new(oprf_seed: &Secret<[u8; 64]>, static_secret: &Secret<[u8; 32]>) -> Result<Self, Fault> {
+        traceless(|| Self::made_ready(oprf_seed, static_secret))
+    }
+
+    fn made_ready(oprf_seed: &Secret<[u8; 64]>, static_secret: &Secret<[u8; 32]>) -> Result<Self, Fault> {
         let static_secret = Scalar::from_bytes(static_secret.expose())
             .ok_or_else(|| Fault::Key("the static secret key is zero or not reduced".into()))?;
         let [public_key] = backend().multiply_base(&[&static_secret])?[..] else {
             return Err(Fault::Key("the static secret key has no public key".into()));
         };
-        Ok(ServerKeys { oprf_seed: HmacKey::new(oprf_seed.expose()), static_secret, public_key })
+        let (oprf_seed, static_secret) = (Box::new(HmacKey::new(oprf_seed.expose())), Box::new(static_secret));
+        Ok(ServerKeys { oprf_seed, static_secret, public_key })
     }
 
     /// The static public key, which clients compare with the one that their bundle names.

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use super::keys::{Credential, ServerKeys, diffie_hellman_keys, oprf_keys};
 use super::message::{KE2_LEN, Ke1, Ke3, STATE_LEN, ke2, record};
 use crate::engine::sha512::{HmacKey, Prefix};
-use crate::engine::{Backend, Exchange, Exchanged, Point, backend, in_chunks};
+use crate::engine::{Backend, ELEMENT_LEN, Exchange, Exchanged, Point, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::{Public, Secret, declassify, fill_random};
 
@@ -127,8 +127,11 @@ struct Lane<'a> {
 
 /// Sets aside the items that cannot be evaluated, evaluates the others together, puts the answers in order.
 pub(super) fn respond_chunk(backend: Backend, items: &[(Login<'_>, Randomness)]) -> Vec<Result<Response, Fault>> {
-    let encodings = items.iter().filter_map(|(login, _)| login.credential.record.first_chunk().copied());
-    let encodings = Secret::new(encodings.collect::<Vec<_>>());
+    // As many as there are items: a vector that grows leaves copies behind.
+    let mut encodings = Secret::new(vec![[0; ELEMENT_LEN]; items.len()]);
+    for (encoding, (login, _)) in encodings.expose_mut().iter_mut().zip(items) {
+        encoding.copy_from_slice(&login.credential.record[record::CLIENT_PUBLIC_KEY]);
+    }
     let mut lanes = Vec::with_capacity(items.len());
     let mut faults = Vec::with_capacity(items.len());
     for ((login, randomness), client_static) in items.iter().zip(backend.decode(encodings.expose())) {
@@ -201,8 +204,10 @@ fn respond_lanes(backend: Backend, lanes: &[Lane<'_>]) -> Result<Vec<Response>, 
 /// KE2 without its MAC: CreateCredentialResponse, RFC 9807 section 6.3.2.2, then nonce and key share.
 fn credential_responses(backend: Backend, lanes: &[Lane<'_>], exchanged: &[Exchanged]) -> Vec<[u8; KE2_LEN]> {
     const PAD: &[u8] = b"CredentialResponsePad";
-    let masking_keys = lanes.iter().filter_map(|lane| lane.login.credential.record[record::MASKING_KEY].first_chunk());
-    let masking_keys = Secret::new(masking_keys.copied().collect::<Vec<[u8; 64]>>());
+    let mut masking_keys = Secret::new(vec![[0; 64]; lanes.len()]);
+    for (key, lane) in masking_keys.expose_mut().iter_mut().zip(lanes) {
+        key.copy_from_slice(&lane.login.credential.record[record::MASKING_KEY]);
+    }
     let masking_keys = backend.mac_keys(masking_keys.expose());
     // HKDF-Expand to 128 bytes: two blocks, the second over the first.
     let first: Vec<_> = masking_keys
@@ -316,12 +321,10 @@ fn mac_each(backend: Backend, keys: &[HmacKey], transcripts: &[[u8; 64]]) -> Sec
 /// assert!(keys[0].is_some() && keys[1].is_none());
 /// ```
 pub fn finish(items: &[(&Secret<[u8; STATE_LEN]>, &Ke3)]) -> Vec<Option<Secret<[u8; KEY_LEN]>>> {
-    items
-        .iter()
-        .map(|(state, ke3)| {
-            let (expected, session_key) = state.expose().split_first_chunk::<KEY_LEN>()?;
-            let proven = bool::from(expected.ct_eq(ke3.as_bytes()));
-            if declassify(proven, Public::Proven) { session_key.first_chunk().copied().map(Secret::new) } else { None }
-        })
-        .collect()
+    let finish_one = |(state, ke3): &(&Secret<[u8; STATE_LEN]>, &Ke3)| {
+        let (expected, session_key) = state.expose().split_first_chunk::<KEY_LEN>()?;
+        let proven = bool::from(expected.ct_eq(ke3.as_bytes()));
+        if declassify(proven, Public::Proven) { session_key.first_chunk().copied().map(Secret::new) } else { None }
+    };
+    traceless(|| items.iter().map(finish_one).collect())
 }

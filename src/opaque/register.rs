@@ -53,7 +53,7 @@ pub(super) fn respond_chunk(
     backend: Backend,
     items: &[Registration<'_>],
 ) -> Result<Vec<[u8; REGISTRATION_RESPONSE_LEN]>, Fault> {
-    let credentials: Vec<_> = items.iter().map(|item| (&item.keys.oprf_seed, item.credential_identifier)).collect();
+    let credentials: Vec<_> = items.iter().map(|item| (&*item.keys.oprf_seed, item.credential_identifier)).collect();
     let keys = oprf_keys(backend, &credentials)?;
     let products: Vec<_> = keys.iter().zip(items).map(|(key, item)| (key, item.request.blinded())).collect();
     let evaluated = backend.multiply(&products)?;

@@ -9,7 +9,7 @@ use super::sealed::{HEADER_LEN, Header, Sealed, VERSION};
 use super::with_nonces;
 use crate::account::AccountId;
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
-use crate::engine::{Backend, backend, in_chunks};
+use crate::engine::{Backend, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::{Secret, random_array};
 use crate::wire::Invalid;
@@ -107,7 +107,7 @@ pub struct EpochKeys {
 impl EpochKeys {
     /// Holds one epoch, the newest.
     pub fn new(epoch: u32, key: &EpochKey) -> Self {
-        EpochKeys { newest: epoch, held: BTreeMap::from([(epoch, Box::new(HmacKey::new(key.expose())))]) }
+        EpochKeys { newest: epoch, held: BTreeMap::from([(epoch, ready(key))]) }
     }
 
     /// Holds every epoch that a source has a root of.
@@ -132,7 +132,7 @@ impl EpochKeys {
         if self.holds(epoch) {
             return Err(Fault::Key(format!("a key of epoch {epoch} is held already")));
         }
-        self.held.insert(epoch, Box::new(HmacKey::new(key.expose())));
+        self.held.insert(epoch, ready(key));
         Ok(())
     }
 
@@ -244,7 +244,7 @@ impl EpochKeys {
         header[1..].copy_from_slice(&self.newest.to_be_bytes());
         let associated = [&*header, BLOB, purpose.as_bytes()].concat();
         let too_long = |Invalid| Fault::Limit("a blob is longer than AES-GCM-SIV seals".to_owned());
-        self.blob_key(self.newest, purpose)?.seal(nonce, &associated, plain, body).map_err(too_long)?;
+        traceless(|| self.blob_key(self.newest, purpose)?.seal(nonce, &associated, plain, body).map_err(too_long))?;
         Ok(sealed)
     }
 
@@ -258,8 +258,8 @@ impl EpochKeys {
         let (header, body) = sealed.split_at(BLOB_HEADER_LEN);
         let associated = [header, BLOB, purpose.as_bytes()].concat();
         let mut plain = Secret::new(vec![0; sealed.len() - BLOB_OVERHEAD]);
-        let opened = self.blob_key(epoch, purpose)?.open(body, &associated, plain.expose_mut());
-        opened.map_err(|Invalid| Fault::Damaged(format!("the sealed {purpose} does not open")))?;
+        let damaged = |Invalid| Fault::Damaged(format!("the sealed {purpose} does not open"));
+        traceless(|| self.blob_key(epoch, purpose)?.open(body, &associated, plain.expose_mut()).map_err(damaged))?;
         Ok(plain)
     }
 
@@ -326,6 +326,11 @@ impl EpochKeys {
         };
         epochs.into_iter().enumerate().map(|(index, epoch)| answer(index, epoch)).collect()
     }
+}
+
+/// An epoch's key, made ready.
+fn ready(key: &EpochKey) -> Box<HmacKey> {
+    traceless(|| Box::new(HmacKey::new(key.expose())))
 }
 
 /// The epoch that a sealed blob names.

@@ -28,18 +28,13 @@ pub use root::{EpochKey, MemoryRoot, RootSource};
 pub use sealed::{HEADER_LEN, Header, PLAIN_LEN, SEALED_LEN, Sealed, VERSION};
 pub use ticket::{ENROLMENT_TICKET_LEN, EnrolmentTicket, LOGIN_TICKET_LEN, LoginTicket, Ticket, TicketKey, TicketKeys};
 
-use rayon::prelude::*;
-
+use crate::engine::in_chunks;
 use crate::error::Fault;
-use crate::limits::CHUNK;
 use crate::secret::fill_random;
 
 /// One result an item, in order, whole chunks of them on every core.
 fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
-    if items.len() <= CHUNK {
-        return items.iter().map(work).collect();
-    }
-    items.par_iter().with_min_len(CHUNK).map(work).collect()
+    in_chunks(items, |chunk| chunk.iter().map(&work).collect())
 }
 
 /// Gives each item 96 random bits, drawn for all at once.

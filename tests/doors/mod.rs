@@ -50,20 +50,30 @@ pub struct Secrets {
     kind: Kind,
     stream: Stream,
     /// Is shown each piece of secret bytes before it is used.
-    seen: fn(&mut [u8]),
+    seen: fn(Piece, &mut [u8]),
+}
+
+/// What a piece of secret bytes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A key, a seed, a scalar, or what is kept under them.
+    Secret,
+    /// An element, or a number inside a ticket. Doors must not tell it apart from others, but it is no key, and nobody
+    /// wipes it.
+    Hidden,
 }
 
 impl Secrets {
     /// Secret bytes of one kind.
     pub fn new(kind: Kind) -> Self {
         let (Kind::Random(number) | Kind::LowWeight(number) | Kind::HighWeight(number)) = kind else {
-            return Secrets { kind, stream: Stream(0), seen: |_| {} };
+            return Secrets { kind, stream: Stream(0), seen: |_, _| {} };
         };
-        Secrets { kind, stream: Stream(number), seen: |_| {} }
+        Secrets { kind, stream: Stream(number), seen: |_, _| {} }
     }
 
     /// The same, and each piece is shown to `seen` before it is used.
-    pub fn shown_to(mut self, seen: fn(&mut [u8])) -> Self {
+    pub fn shown_to(mut self, seen: fn(Piece, &mut [u8])) -> Self {
         self.seen = seen;
         self
     }
@@ -90,15 +100,31 @@ impl Secrets {
     /// Secret bytes.
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = self.raw();
-        (self.seen)(&mut bytes);
+        (self.seen)(Piece::Secret, &mut bytes);
         bytes
+    }
+
+    /// Bytes that are hidden and no secret.
+    pub fn hidden<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = self.raw();
+        (self.seen)(Piece::Hidden, &mut bytes);
+        bytes
+    }
+
+    /// Several pieces of secret bytes in custody.
+    pub fn several<const N: usize>(&mut self, count: usize) -> Secret<Vec<[u8; N]>> {
+        let mut several = Secret::new(vec![[0; N]; count]);
+        for bytes in several.expose_mut() {
+            *bytes = self.bytes();
+        }
+        several
     }
 
     /// Secret bytes in custody.
     pub fn secret<const N: usize>(&mut self) -> Secret<[u8; N]> {
         let mut secret = Secret::new([0; N]);
         secret.expose_mut().copy_from_slice(&self.raw::<N>());
-        (self.seen)(secret.expose_mut());
+        (self.seen)(Piece::Secret, secret.expose_mut());
         secret
     }
 
@@ -110,7 +136,7 @@ impl Secrets {
         if *bytes == [0; 32] {
             bytes[0] = 1;
         }
-        (self.seen)(bytes);
+        (self.seen)(Piece::Secret, bytes);
         secret
     }
 
@@ -130,7 +156,7 @@ impl Secrets {
         let encodings = backend().multiply_base(&scalars.iter().collect::<Vec<_>>());
         let mut encodings = encodings.expect("a sound machine");
         for encoding in &mut encodings {
-            (self.seen)(encoding);
+            (self.seen)(Piece::Hidden, encoding);
         }
         encodings
     }
@@ -248,6 +274,7 @@ pub fn doors() -> Vec<Door> {
         door("opaque choose 8", |secrets| choose(secrets, 8)),
         door("opaque login 1", |secrets| respond(secrets, 1)),
         door("opaque login 8", |secrets| respond(secrets, 8)),
+        door("opaque login 32", |secrets| respond(secrets, 32)),
         door("opaque finish right", |secrets| finish(secrets, true)),
         door("opaque finish wrong", |secrets| finish(secrets, false)),
         door("wrap epoch_key", epoch_key),
@@ -277,17 +304,18 @@ fn decode(secrets: &mut Secrets, count: usize) -> Ready {
 }
 
 fn map(secrets: &mut Secrets, count: usize) -> Ready {
-    let uniform: Vec<[u8; 64]> = (0..count).map(|_| secrets.bytes()).collect();
+    let uniform = secrets.several::<64>(count);
     Box::new(move || {
-        black_box(backend().map(&uniform));
+        black_box(backend().map(uniform.expose()));
     })
 }
 
 fn reduce(secrets: &mut Secrets, count: usize) -> Ready {
     // With a public bit set, none is zero.
-    let uniform: Vec<[u8; 64]> = (0..count).map(|_| joined(&[1; 32], &secrets.bytes::<32>())).collect();
+    let mut uniform = secrets.several::<64>(count);
+    uniform.expose_mut().iter_mut().for_each(|bytes| bytes[32] |= 1);
     Box::new(move || {
-        assert!(black_box(backend().reduce(&uniform)).iter().all(Option::is_some));
+        assert!(black_box(backend().reduce(uniform.expose())).iter().all(Option::is_some));
     })
 }
 
@@ -324,18 +352,18 @@ fn exchange(secrets: &mut Secrets, count: usize) -> Ready {
 
 fn digests(secrets: &mut Secrets, count: usize) -> Ready {
     let prefix = Prefix::new(&[&secrets.bytes::<150>()]);
-    let messages: Vec<[u8; 300]> = (0..count).map(|_| secrets.bytes()).collect();
+    let messages = secrets.several::<300>(count);
     Box::new(move || {
+        let messages = messages.expose();
         black_box(backend().digests(&messages.iter().map(|message| (&prefix, [&message[..]])).collect::<Vec<_>>()));
     })
 }
 
 fn macs(secrets: &mut Secrets, count: usize) -> Ready {
-    let keys: Vec<[u8; 64]> = (0..count).map(|_| secrets.bytes()).collect();
-    let messages: Vec<[u8; 100]> = (0..count).map(|_| secrets.bytes()).collect();
+    let (keys, messages) = (secrets.several::<64>(count), secrets.several::<100>(count));
     Box::new(move || {
-        let keys = backend().mac_keys(&keys);
-        let items: Vec<_> = keys.iter().zip(&messages).map(|(key, message)| (key, [&message[..]])).collect();
+        let keys = backend().mac_keys(keys.expose());
+        let items: Vec<_> = keys.iter().zip(messages.expose()).map(|(key, message)| (key, [&message[..]])).collect();
         black_box(backend().macs(&items));
     })
 }
@@ -343,8 +371,9 @@ fn macs(secrets: &mut Secrets, count: usize) -> Ready {
 // ---- oprf
 
 fn derive_keys(secrets: &mut Secrets, count: usize) -> Ready {
-    let seeds: Vec<[u8; 32]> = (0..count).map(|_| secrets.bytes()).collect();
+    let seeds = secrets.several::<32>(count);
     Box::new(move || {
+        let seeds = seeds.expose();
         black_box(oprf::derive_keys(&seeds.iter().collect::<Vec<_>>(), b"a public info").expect("a short info"));
     })
 }
@@ -384,13 +413,13 @@ fn record(secrets: &mut Secrets) -> Box<Secret<[u8; 192]>> {
 
 fn register(secrets: &mut Secrets, count: usize) -> Ready {
     let keys = a_servers_keys(secrets);
-    let identifiers: Vec<[u8; 64]> = (0..count).map(|_| secrets.bytes()).collect();
+    let identifiers = secrets.several::<64>(count);
     let mut public = Public::new();
     let requests: Vec<_> = (0..count).map(|_| public.registration_request()).collect();
     Box::new(move || {
         let items: Vec<_> = requests
             .iter()
-            .zip(&identifiers)
+            .zip(identifiers.expose())
             .map(|(request, identifier)| Registration { keys: &keys, request, credential_identifier: identifier })
             .collect();
         assert!(black_box(register::respond(&items)).iter().all(Result::is_ok));
@@ -407,7 +436,7 @@ fn fake_keys(secrets: &mut Secrets) -> Ready {
 fn choose(secrets: &mut Secrets, count: usize) -> Ready {
     let (keys, fakes) = (a_servers_keys(secrets), fakes(secrets));
     let known: Vec<[u8; 1]> = (0..count).map(|_| secrets.bytes()).collect();
-    let nonces: Vec<[u8; 32]> = (0..count).map(|_| secrets.bytes()).collect();
+    let nonces = secrets.several::<32>(count);
     let records: Vec<_> = (0..count).map(|_| record(secrets)).collect();
     let accounts = Public::new().accounts(count);
     Box::new(move || {
@@ -416,7 +445,7 @@ fn choose(secrets: &mut Secrets, count: usize) -> Ready {
                 known: Choice::from(known[index][0] & 1),
                 keys: &keys,
                 account: accounts[index].as_bytes(),
-                nonce: &nonces[index],
+                nonce: &nonces.expose()[index],
                 record: records[index].expose(),
             })
             .collect();
@@ -427,28 +456,30 @@ fn choose(secrets: &mut Secrets, count: usize) -> Ready {
 fn respond(secrets: &mut Secrets, count: usize) -> Ready {
     let mut public = Public::new();
     let keys = a_servers_keys(secrets);
-    let identifiers: Vec<[u8; 64]> = (0..count).map(|_| secrets.bytes()).collect();
+    let identifiers = secrets.several::<64>(count);
     let records: Vec<_> = (0..count).map(|_| record(secrets)).collect();
-    let seeds: Vec<Box<[u8; 32]>> = (0..count).map(|_| Box::new(secrets.bytes())).collect();
+    let seeds = secrets.several::<32>(count);
     let ke1s: Vec<_> = (0..count).map(|_| public.ke1()).collect();
     let nonces: Vec<[[u8; 32]; 2]> = (0..count).map(|_| [public.bytes(), public.bytes()]).collect();
     let accounts = public.accounts(count);
     Box::new(move || {
-        let items: Vec<_> = (0..count)
+        let mut items: Vec<_> = (0..count)
             .map(|index| {
                 let login = Login {
                     keys: &keys,
-                    credential: keys.credential(&identifiers[index], records[index].expose()),
+                    credential: keys.credential(&identifiers.expose()[index], records[index].expose()),
                     ke1: &ke1s[index],
                     context: b"strongroom-1",
                     client_identity: Some(accounts[index].as_bytes()),
                     server_identity: None,
                 };
                 let [masking_nonce, server_nonce] = nonces[index];
-                let keyshare_seed = Secret::new(*seeds[index]);
-                (login, Randomness { masking_nonce, server_nonce, keyshare_seed })
+                (login, Randomness { masking_nonce, server_nonce, keyshare_seed: Secret::new([0; 32]) })
             })
             .collect();
+        for ((_, randomness), seed) in items.iter_mut().zip(seeds.expose()) {
+            randomness.keyshare_seed.expose_mut().copy_from_slice(seed);
+        }
         assert!(black_box(login::respond_with(&items)).iter().all(Result::is_ok));
     })
 }
@@ -542,10 +573,10 @@ fn ticket_keys(secrets: &mut Secrets) -> TicketKeys {
 /// Tickets in which all is secret.
 fn tickets(secrets: &mut Secrets, count: usize) -> Vec<LoginTicket> {
     let mut one = || LoginTicket {
-        generation: u32::from_le_bytes(secrets.bytes()),
-        expiry_s: u64::from_le_bytes(secrets.bytes()),
-        key_number: u16::from_le_bytes(secrets.bytes()),
-        ordinal: u32::from_le_bytes(secrets.bytes()),
+        generation: u32::from_le_bytes(secrets.hidden()),
+        expiry_s: u64::from_le_bytes(secrets.hidden()),
+        key_number: u16::from_le_bytes(secrets.hidden()),
+        ordinal: u32::from_le_bytes(secrets.hidden()),
         state: Box::new(secrets.secret()),
     };
     (0..count).map(|_| one()).collect()
@@ -576,12 +607,4 @@ fn ticket_open(secrets: &mut Secrets, count: usize) -> Ready {
 
 fn points(encodings: &[[u8; 32]]) -> Vec<Point> {
     backend().decode(encodings).into_iter().map(|point| point.expect("a valid encoding")).collect()
-}
-
-/// Two halves as one.
-fn joined(first: &[u8; 32], second: &[u8; 32]) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    bytes[..32].copy_from_slice(first);
-    bytes[32..].copy_from_slice(second);
-    bytes
 }

@@ -22,7 +22,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crabgrind::memcheck::{MemState, mark_mem};
-use doors::{Door, Kind, Ready, Secrets, doors};
+use doors::{Door, Kind, Piece, Ready, Secrets, doors};
 use strongroom::engine::backend;
 
 fn main() -> ExitCode {
@@ -61,7 +61,7 @@ fn child(word: &str) -> ExitCode {
 }
 
 /// Marks bytes as secret. The black boxes keep the compiler from what it knows of them.
-fn mark(bytes: &mut [u8]) {
+fn mark(_: Piece, bytes: &mut [u8]) {
     let bytes = black_box(bytes);
     // This version takes valgrind's "done" for "no valgrind"; the controls show that it is done.
     mark_mem(bytes.as_mut_ptr().cast(), bytes.len(), MemState::Undefined).ok();
