@@ -5,6 +5,8 @@ use zeroize::Zeroize;
 
 use crate::error::Fault;
 
+pub mod declassified;
+
 /// A secret value. The one way out is [`Secret::expose`], so that a search for the word finds every use.
 ///
 /// There is no `Debug`, `Clone` or `PartialEq`:
@@ -96,39 +98,6 @@ impl<const N: usize, const M: usize> Wipe for Vec<[[u8; N]; M]> {
 pub(crate) fn with_spare_room<T: Clone>(items: &mut Vec<T>, blank: T) -> &mut [T] {
     items.resize(items.capacity(), blank);
     items
-}
-
-/// What is made from secrets and is public all the same: the only things that a branch may depend on. This is the whole
-/// list; what a dependency decides by itself stands in `tests/secret_dependence/valgrind.supp`, by these same names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Public {
-    /// Whether bytes are a scalar, neither zero nor unreduced. Derived ones are by construction, but for one chance in
-    /// 2^252; of given ones whoever gives them is told.
-    IsScalar,
-    /// Whether an encoding decodes to an element other than the identity: the peer who sent it is told, and one that was
-    /// stored always does.
-    Decodes,
-    /// Whether the client proved its code: it is told.
-    Proven,
-    /// Whether sealed bytes open: where not, the request ends with a refusal or a fault.
-    Opens,
-    /// Whether the machine has calculated right: where not, the batch ends with a fault.
-    Sound,
-}
-
-/// The value, from here on public. For valgrind it is marked so; elsewhere nothing is done.
-#[inline(always)]
-pub(crate) fn declassify(value: bool, _why: Public) -> bool {
-    #[cfg(feature = "valgrind")]
-    {
-        let mut value = u8::from(value);
-        let place = std::ptr::from_mut(std::hint::black_box(&mut value));
-        // Elsewhere than in valgrind there is nothing to mark.
-        crabgrind::memcheck::mark_mem(place.cast(), 1, crabgrind::memcheck::MemState::Defined).ok();
-        std::hint::black_box(value) == 1
-    }
-    #[cfg(not(feature = "valgrind"))]
-    value
 }
 
 /// Fills `bytes` from the operating system.

@@ -3,6 +3,7 @@
 //! Eight requests or more: each has a lane of its own. One to six that are left over have their four multiplications
 //! spread over lanes instead, which is fewer passes. Lanes without a request hold the identity.
 
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
 
 use super::field::{Tight, bytes_of, words_of};
@@ -13,7 +14,8 @@ use super::scalar::{Reduce, Signs, SignsOfHalf};
 use super::{ELEMENT_LEN, Element, Exchange, Exchanged, Scalar, fixed_base, ristretto, tally};
 use crate::error::Fault;
 use crate::limits::CHUNK;
-use crate::secret::{Public, Secret, declassify};
+use crate::secret::Secret;
+use crate::secret::declassified::{Reason, declassified};
 
 /// x and y of a point, as limbs.
 pub(super) type Coordinates = [[u64; 5]; 2];
@@ -54,7 +56,7 @@ fn decode_vectors<L: Lanes, const K: usize>(
         let [x, y] = [affine.x, affine.y].map(|coordinate| coordinate.0.map(L::store));
         for (lane, encoding) in encodings.iter().enumerate() {
             let of = |limbs: &[Row; 5]| limbs.map(|limb| limb.0[lane]);
-            let decodes = valid >> lane & 1 == 1;
+            let decodes = Choice::from(valid >> lane & 1);
             points.push(super::Point::accepted(decodes, encoding, || Element::Lanes([of(&x), of(&y)])));
         }
     }
@@ -288,7 +290,7 @@ impl<L: Lanes> Products<L> {
         tally::count(|tally| tally.encoded += count);
         let mut encoded = Secret::new(Vec::with_capacity(self.points.len()));
         let sound = ristretto::encode_doubled(self.token, &self.points, encoded.expose_mut());
-        if declassify(sound == u8::MAX, Public::Sound) { Ok(encoded) } else { Err(Fault::Miscalculated) }
+        if declassified(sound.ct_eq(&u8::MAX), Reason::Sound) { Ok(encoded) } else { Err(Fault::Miscalculated) }
     }
 }
 

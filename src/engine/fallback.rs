@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use subtle::Choice;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{ELEMENT_LEN, Element, Exchange, Exchanged, Point, Scalar, tally};
@@ -22,7 +23,7 @@ pub(super) fn decode(encodings: &[[u8; ELEMENT_LEN]]) -> Vec<Option<Point>> {
         .iter()
         .map(|encoding| {
             let element = CompressedRistretto(*encoding).decompress()?;
-            Point::accepted(true, encoding, || Element::Dalek(element))
+            Point::accepted(Choice::from(1), encoding, || Element::Dalek(element))
         })
         .collect()
 }

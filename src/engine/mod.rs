@@ -12,18 +12,19 @@
 //!   never on a scalar, a key or an element;
 //! - **E5** on lanes, a product that is disturbed between the ladder and its encoding is a fault and never an answer.
 
-// Elsewhere the lanes are compiled for the tests alone, which run them on the model.
-#![cfg_attr(not(any(test, target_arch = "x86_64")), allow(unused))]
+// Elsewhere the lanes are compiled for checks alone, which run them on the model.
+#![cfg_attr(not(any(test, feature = "model", target_arch = "x86_64")), allow(unused))]
 
 use std::sync::OnceLock;
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use rayon::prelude::*;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Fault;
 use crate::limits::CHUNK;
-use crate::secret::{Public, Secret, declassify};
+use crate::secret::Secret;
+use crate::secret::declassified::{Reason, declassified};
 
 /// On lanes, of the kind `L` with its token, or else on the fallback.
 macro_rules! on {
@@ -34,7 +35,7 @@ macro_rules! on {
                 type $lanes = $crate::engine::ifma::Eight;
                 token.enter(|$token| $work)
             }
-            #[cfg(any(test, feature = "valgrind"))]
+            #[cfg(any(test, feature = "model"))]
             $crate::engine::Kind::Model => {
                 type $lanes = $crate::engine::model::Model;
                 let $token = $crate::engine::model::Always;
@@ -59,7 +60,7 @@ mod ifma;
 mod ladder;
 mod lanes;
 pub mod meter;
-#[cfg(any(test, feature = "valgrind"))]
+#[cfg(any(test, feature = "model"))]
 mod model;
 #[doc = include_str!("notes.md")]
 pub mod notes {}
@@ -100,9 +101,11 @@ enum Element {
 
 impl Point {
     /// The point that an encoding stands for, where it decodes. The identity, whose one encoding is zeros, is refused (E1).
-    fn accepted(decodes: bool, encoding: &[u8; ELEMENT_LEN], element: impl FnOnce() -> Element) -> Option<Self> {
-        let identity = bool::from(encoding.ct_eq(&[0; ELEMENT_LEN]));
-        declassify(decodes & !identity, Public::Decodes).then(|| Point { encoding: *encoding, element: element() })
+    fn accepted(decodes: Choice, encoding: &[u8; ELEMENT_LEN], element: impl FnOnce() -> Element) -> Option<Self> {
+        // All of its words are looked at.
+        let [a, b, c, d] = std::array::from_fn(|word| u64::from_le_bytes(encoding.as_chunks().0[word]));
+        let identity = (a | b | c | d).ct_eq(&0);
+        declassified(decodes & !identity, Reason::Decodes).then(|| Point { encoding: *encoding, element: element() })
     }
 
     /// The encoding it was decoded from.
@@ -131,8 +134,8 @@ impl Scalar {
     /// assert!(Scalar::from_bytes(&[0xff; 32]).is_none(), "not reduced");
     /// ```
     pub fn from_bytes(bytes: &[u8; ELEMENT_LEN]) -> Option<Self> {
-        let reduced = bool::from(curve25519_dalek::Scalar::from_canonical_bytes(*bytes).is_some());
-        Scalar::not_zero(*bytes).filter(|_| declassify(reduced, Public::IsScalar))
+        let reduced = curve25519_dalek::Scalar::from_canonical_bytes(*bytes).is_some();
+        Scalar::not_zero(*bytes).filter(|_| declassified(reduced, Reason::Reduced))
     }
 
     /// The canonical encoding.
@@ -142,8 +145,8 @@ impl Scalar {
 
     /// Takes a canonical encoding.
     fn not_zero(bytes: [u8; ELEMENT_LEN]) -> Option<Self> {
-        let zero = bool::from(bytes.ct_eq(&[0; ELEMENT_LEN]));
-        if declassify(zero, Public::IsScalar) { None } else { Some(Scalar(Secret::new(bytes))) }
+        let zero = bytes.ct_eq(&[0; ELEMENT_LEN]);
+        if declassified(zero, Reason::NotZero) { None } else { Some(Scalar(Secret::new(bytes))) }
     }
 }
 
@@ -185,7 +188,7 @@ enum Kind {
     Ifma(ifma::Ifma),
     /// The lanes on plain integers, slow. Tests check its operands, and run the lanes' code on it where the machine has
     /// no registers for them; valgrind, which knows no such registers, follows secrets through it.
-    #[cfg(any(test, feature = "valgrind"))]
+    #[cfg(any(test, feature = "model"))]
     Model,
     Fallback,
 }
@@ -223,7 +226,7 @@ impl Backend {
             Kind::Model,
             Kind::Fallback,
             // Behind the one that it must not replace.
-            #[cfg(all(feature = "valgrind", not(test)))]
+            #[cfg(all(feature = "model", not(test)))]
             Kind::Model,
         ];
         lanes.into_iter().chain(everywhere).map(Backend).collect()
@@ -234,7 +237,7 @@ impl Backend {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Ifma(_) => "ifma",
-            #[cfg(any(test, feature = "valgrind"))]
+            #[cfg(any(test, feature = "model"))]
             Kind::Model => "model",
             Kind::Fallback => "fallback",
         }

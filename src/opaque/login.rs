@@ -9,7 +9,8 @@ use super::message::{KE2_LEN, Ke1, Ke3, STATE_LEN, ke2, record};
 use crate::engine::sha512::{HmacKey, Prefix};
 use crate::engine::{Backend, ELEMENT_LEN, Exchange, Exchanged, Point, backend, in_chunks, traceless};
 use crate::error::Fault;
-use crate::secret::{Public, Secret, declassify, fill_random};
+use crate::secret::declassified::{Reason, declassified};
+use crate::secret::{Secret, fill_random};
 
 /// Bytes of a MAC and of a session key.
 const KEY_LEN: usize = 64;
@@ -323,8 +324,8 @@ fn mac_each(backend: Backend, keys: &[HmacKey], transcripts: &[[u8; 64]]) -> Sec
 pub fn finish(items: &[(&Secret<[u8; STATE_LEN]>, &Ke3)]) -> Vec<Option<Secret<[u8; KEY_LEN]>>> {
     let finish_one = |(state, ke3): &(&Secret<[u8; STATE_LEN]>, &Ke3)| {
         let (expected, session_key) = state.expose().split_first_chunk::<KEY_LEN>()?;
-        let proven = bool::from(expected.ct_eq(ke3.as_bytes()));
-        if declassify(proven, Public::Proven) { session_key.first_chunk().copied().map(Secret::new) } else { None }
+        let proven = declassified(expected.ct_eq(ke3.as_bytes()), Reason::Proven);
+        if proven { session_key.first_chunk().copied().map(Secret::new) } else { None }
     };
     traceless(|| items.iter().map(finish_one).collect())
 }

@@ -9,11 +9,12 @@
 use aes::Aes256Enc;
 use aes_gcm_siv::aead::AeadInOut;
 use aes_gcm_siv::{AesGcmSiv, KeyInit};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use crate::engine::Backend;
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
-use crate::secret::{Public, Secret, declassify};
+use crate::secret::Secret;
+use crate::secret::declassified::{Reason, declassified};
 use crate::wire::Invalid;
 
 /// Random bytes of one sealing. GCM-SIV derives its keys from them and forgives a repeat.
@@ -49,7 +50,8 @@ impl Cipher {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Invalid> {
         let opened = self.0.decrypt_inout_detached(nonce.into(), associated, buffer.into(), tag.into());
-        if declassify(opened.is_ok(), Public::Opens) { Ok(()) } else { Err(Invalid) }
+        let authentic = Choice::from(u8::from(opened.is_ok()));
+        if declassified(authentic, Reason::Authentic) { Ok(()) } else { Err(Invalid) }
     }
 }
 
@@ -112,8 +114,8 @@ impl Committing {
         let (nonce, rest) = body.split_first_chunk().ok_or(Invalid)?;
         let (commitment, rest) = rest.split_first_chunk::<COMMITMENT_LEN>().ok_or(Invalid)?;
         let (ciphertext, tag) = rest.split_last_chunk().ok_or(Invalid)?;
-        let committed = bool::from(self.commitment.ct_eq(commitment));
-        if ciphertext.len() != plain.len() || !declassify(committed, Public::Opens) {
+        let committed = self.commitment.ct_eq(commitment);
+        if ciphertext.len() != plain.len() || !declassified(committed, Reason::Committed) {
             return Err(Invalid);
         }
         plain.copy_from_slice(ciphertext);

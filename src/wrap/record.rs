@@ -1,10 +1,12 @@
 //! [`Record`]: what is sealed of one enrolment, in one size whatever it holds.
 
+use subtle::Choice;
 use zeroize::Zeroize;
 
 use super::sealed::PLAIN_LEN;
 use crate::limits::SECRET_MAX;
-use crate::secret::{Public, Secret, declassify};
+use crate::secret::Secret;
+use crate::secret::declassified::{Reason, declassified};
 use crate::wire::Invalid;
 
 const PRESET: usize = 32;
@@ -103,7 +105,7 @@ impl Record {
         }
         let right = (stray == 0) & (length != 0) & (length <= SECRET_MAX);
         stray.zeroize();
-        if declassify(right, Public::Opens) { Ok(()) } else { Err(Invalid) }
+        if declassified(Choice::from(u8::from(right)), Reason::Whole) { Ok(()) } else { Err(Invalid) }
     }
 }
 
