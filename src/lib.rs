@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod limits;
 pub mod opaque;
 pub mod oprf;
+pub mod process;
 pub mod protocol;
 pub mod secret;
 pub mod vault;

@@ -81,6 +81,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).init();
     let arguments = Arguments::parse();
+    let hardened = strongroom::process::harden_process();
+    tracing::info!(hardened.undumpable, hardened.locked, "the process");
 
     let vault = Arc::new(open(&arguments.folder)?);
     let admission = admission_key(&arguments.folder)?.verifying_key();

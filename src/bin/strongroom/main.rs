@@ -34,6 +34,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // No command holds a vault's keys yet; those that will must not be the first to forget this.
+    let _ = strongroom::process::harden_process();
     let done = match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options),
         Command::BenchLogins(options) => bench::run_logins(&options),
