@@ -183,15 +183,12 @@ impl Needles {
 
     /// What a secret becomes on its way, in the forms that lie in memory.
     fn add_made_from(&mut self, bytes: &[u8], number: usize) {
-        if let Ok(scalar) = <[u8; 32]>::try_from(bytes) {
-            if let Some(scalar) =
-                Option::<curve25519_dalek::Scalar>::from(curve25519_dalek::Scalar::from_canonical_bytes(scalar))
-            {
-                let half = scalar.div_by_2();
-                let quarter = (scalar - curve25519_dalek::Scalar::from(2u8)).div_by_2().div_by_2();
-                self.add(half.as_bytes(), &format!("half of scalar {number}"));
-                self.add(quarter.as_bytes(), &format!("(k - 2) / 4 of scalar {number}"));
-            }
+        let scalar = <[u8; 32]>::try_from(bytes).ok().map(curve25519_dalek::Scalar::from_canonical_bytes);
+        if let Some(scalar) = scalar.and_then(Option::<curve25519_dalek::Scalar>::from) {
+            let half = scalar.div_by_2();
+            let quarter = (scalar - curve25519_dalek::Scalar::from(2u8)).div_by_2().div_by_2();
+            self.add(half.as_bytes(), &format!("half of scalar {number}"));
+            self.add(quarter.as_bytes(), &format!("(k - 2) / 4 of scalar {number}"));
         }
         if bytes.len() <= 128 {
             // The two states that a key of HMAC is.

@@ -1,0 +1,346 @@
+//! No secret in words: nothing that the crate says, be it a `Debug`, an error, a line of the log or a metric, has a known
+//! secret in it, nor, where an operator reads it, an account id.
+//!
+//! A vault on disk is made, used and misused by people whose codes and keys the test knows; the vault's own keys the test
+//! opens with the root key that lies in the folder. Everything said meanwhile is kept, and searched for those secrets
+//! raw, in hex, in base64 and as the list of numbers that a derived `Debug` makes of bytes. The last test holds that no
+//! public type that can be printed is left out.
+#![cfg(all(feature = "local", feature = "client"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Write as _};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use strongroom::account::AccountId;
+use strongroom::client::{Code, CodeProblem, Enrolment, Failure, Preset, Recovery, Terms, remaining_request};
+use strongroom::engine::{Backend, sha512::HmacKey};
+use strongroom::error::{Fault, Refusal};
+use strongroom::journal::{Anchored, Journal, LogId, Memory};
+use strongroom::ledger::{AnchorKind, Command, Digests, KeyedDigest, Policy, Proof, RootKind, State};
+use strongroom::protocol::{Reply, Request};
+use strongroom::secret::Secret;
+use strongroom::secret::declassified::{ROWS, Reason};
+use strongroom::vault::{Admitted, Config, DigestKeys, Gathering, Granted, ManualClock, Queue, Swept, Vault};
+use strongroom::wire::Invalid;
+use strongroom::wrap::{EpochKeys, FileRoot, Header, RootSource, SEALED_LEN, Sealed};
+
+const NOW_S: u64 = 1_800_000_000;
+const CODE: &str = "a very well known code 4711";
+
+/// Everything that was said, by whom.
+#[derive(Default)]
+struct Words {
+    types: BTreeSet<String>,
+    said: Vec<(String, String)>,
+}
+
+impl Words {
+    /// What a value says of itself.
+    fn debug<T: Debug>(&mut self, value: &T) {
+        let path = std::any::type_name::<T>();
+        let name = path.split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or(path);
+        self.types.insert(name.to_owned());
+        self.said.push((name.to_owned(), format!("{value:?} {value:#?}")));
+    }
+
+    /// And to people.
+    fn display<T: Debug + std::fmt::Display>(&mut self, value: &T) {
+        self.debug(value);
+        self.said.push((std::any::type_name::<T>().to_owned(), value.to_string()));
+    }
+}
+
+/// A secret that the test knows, in the forms in which it would be read.
+struct Needles(Vec<(String, String)>);
+
+impl Needles {
+    fn new() -> Self {
+        Needles(Vec::new())
+    }
+
+    fn add(&mut self, what: &str, secret: &[u8]) {
+        let mut add = |needle: String| self.0.push((what.to_owned(), needle));
+        if let Ok(text) = std::str::from_utf8(secret) {
+            add(text.to_owned());
+        }
+        for window in secret.windows(9) {
+            let numbers = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>().join(", ");
+            add(hex::encode(&window[..8]));
+            add(hex::encode_upper(&window[..8]));
+            // Nine bytes are twelve letters, wherever in the secret they begin.
+            add(STANDARD_NO_PAD.encode(window));
+            add(URL_SAFE_NO_PAD.encode(window));
+            add(numbers(&mut window[..6].iter().map(u8::to_string)));
+            add(window[..6].iter().map(|byte| format!("{byte},\n")).collect::<String>());
+        }
+    }
+
+    /// What is found of them.
+    fn found(&self, (by, words): &(String, String)) -> Vec<String> {
+        // A list over several lines is found whatever its indent.
+        let flat: String = words.lines().map(|line| line.trim_start().to_owned() + "\n").collect();
+        let has = |needle: &String| words.contains(needle) || flat.contains(needle);
+        self.0.iter().filter(|(_, needle)| has(needle)).map(|(what, _)| format!("{what} in what {by} says")).collect()
+    }
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn config(folder: &Path, clock: &Arc<ManualClock>) -> Config {
+    let mut config = Config::development(folder).unwrap();
+    config.clock = clock.clone();
+    config
+}
+
+fn ask(vault: &Vault, account: AccountId, request: &[u8], words: &mut Words) -> Vec<u8> {
+    let replies = vault.process(&[Admitted { account, request }]);
+    words.debug(&replies[0]);
+    if let Ok((_, request)) = Request::decode(request) {
+        words.debug(&request);
+    }
+    match &replies[0] {
+        Ok(reply) => {
+            words.debug(reply);
+            if let Reply::Recovered { delivery } = reply {
+                words.debug(delivery);
+            }
+            reply.encode()
+        }
+        Err(fault) => {
+            words.display(fault);
+            Reply::Refused(Refusal::Busy).encode()
+        }
+    }
+}
+
+/// A recovery, with a code that may be wrong.
+fn recover(vault: &Vault, account: AccountId, code: &str, words: &mut Words) -> Result<Secret<[u8; 32]>, Failure> {
+    let recovery = Recovery::start(&Terms::development(), account, Code::new(code).unwrap())?;
+    let pending = recovery.finish(&ask(vault, account, recovery.request(), words))?;
+    pending.open(&ask(vault, account, pending.request(), words))
+}
+
+/// The journey through the crate. What only operators read has a list of its own.
+fn live(words: &mut Words, log: &Log) -> (Needles, Needles, Vec<(String, String)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(NOW_S));
+    let policy = Policy::development();
+    let vault = Vault::create(config(folder.path(), &clock), policy.clone()).unwrap();
+    let (mut secrets, mut ids) = (Needles::new(), Needles::new());
+
+    // The vault's keys, by way of the root key in the folder.
+    let root = FileRoot::open(folder.path().join("root")).unwrap();
+    secrets.add("root key", &fs::read(folder.path().join("root/epoch-1.root")).unwrap());
+    secrets.add("epoch key", root.derive(1).unwrap().expose());
+    let epochs = EpochKeys::load(&root, 1).unwrap();
+    let keys = epochs.open_blob("fleet keys", &fs::read(folder.path().join("keys")).unwrap()).unwrap();
+    assert!(keys.expose().len() > 200, "all keys of the fleet");
+    // The fleet's id, which is first, is no secret.
+    secrets.add("fleet key", &keys.expose()[40..]);
+    secrets.add("code", CODE.as_bytes());
+
+    for name in ["ada", "grace"] {
+        let account = AccountId::derive("words", name);
+        ids.add("account id", account.as_bytes());
+        words.debug(&account);
+        let backup_key = Secret::<[u8; 32]>::random().unwrap();
+        secrets.add("backup key", backup_key.expose());
+        let enrolment = Enrolment::start(&Terms::development(), account, Code::new(CODE).unwrap()).unwrap();
+        let reply = ask(&vault, account, enrolment.request(), words);
+        let pending = enrolment.finish(&reply, &backup_key).unwrap();
+        let reply = ask(&vault, account, pending.request(), words);
+        assert_eq!(pending.done(&reply), Ok(1));
+        let recovered = recover(&vault, account, CODE, words).ok().unwrap();
+        assert!(bool::from(recovered.ct_eq(backup_key.expose())));
+        for _ in 0..11 {
+            let failure = recover(&vault, account, "not the code", words).err().unwrap();
+            words.display(&failure);
+        }
+        ask(&vault, account, &remaining_request(&account).unwrap(), words);
+        ask(&vault, account, &[7; 40], words);
+        // Under another id than it was admitted for, and with a ticket that is none.
+        let stray = Request::RecoverFinish { ticket: &[9; 200], ke3: &[9; 64] }.encode(&account).unwrap();
+        ask(&vault, AccountId([3; 32]), &stray, words);
+        ask(&vault, account, &stray, words);
+        vault
+            .read(&mut |state| {
+                let it = state.account(&account).unwrap();
+                words.debug(it);
+                words.debug(it.record());
+                it.window().iter().for_each(|charged| words.debug(charged));
+                words.debug(state);
+            })
+            .unwrap();
+    }
+    clock.forward(policy.destroy_after_s + 1);
+    words.debug(&vault.sweep().unwrap());
+
+    // Through the queue, and then with the disk gone wrong: everything that opening says.
+    let vault = Arc::new(vault);
+    let queue = Queue::open(vault.clone(), Gathering::default()).unwrap();
+    let account = AccountId::derive("words", "ada");
+    words.debug(&queue.submit(account, remaining_request(&account).unwrap()).wait());
+    drop(queue);
+    drop(vault);
+    let mut operators = Vec::new();
+    let mut refused = |opened: Result<Vault, Fault>, words: &mut Words| {
+        let fault = opened.err().expect("it does not open");
+        words.display(&fault);
+        operators.push(("Fault".to_owned(), format!("{fault} {fault:?}")));
+    };
+    refused(Vault::open(config(folder.path(), &clock), Policy { attempts_max: 3, ..policy.clone() }), words);
+    let path = folder.path().join("keys");
+    let whole = fs::read(&path).unwrap();
+    for place in [0, 3, 20, 60, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        refused(Vault::open(config(folder.path(), &clock), policy.clone()), words);
+    }
+    fs::write(&path, whole).unwrap();
+    fs::remove_dir_all(folder.path().join("journal")).unwrap();
+    refused(Vault::open(config(folder.path(), &clock), policy), words);
+    operators.push(("the log".to_owned(), String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned()));
+    (secrets, ids, operators)
+}
+
+/// What is printable and did not come by on the way.
+fn print_the_rest(words: &mut Words) {
+    let account = AccountId([5; 32]);
+    let digest = KeyedDigest { key_number: 1, digest: [5; 16] };
+    let keys = DigestKeys::new((1, HmacKey::new(&[5; 64])), None);
+    words.debug(&digest);
+    words.debug(&Digests { current: digest, previous: None });
+    let proof = Proof { ordinal: 1, expiry_s: NOW_S };
+    words.debug(&proof);
+    words.debug(&Command::Clear { account, generation: 1, proof });
+    let journal = Memory::create(Policy::development()).unwrap();
+    let ke1 = [6; 96];
+    let charge = Command::Charge { account, digests: keys.digests(&account, &ke1) };
+    let committed = journal.commit(NOW_S, vec![charge]).unwrap().remove(0);
+    words.debug(&committed);
+    words.debug(committed.verdict());
+    words.debug(&Granted::charged(committed, &keys, &ke1, false).unwrap());
+    words.debug(&State::new(Policy::development()));
+    words.debug(&Policy::development());
+    words.debug(&AnchorKind::File);
+    words.debug(&RootKind::File);
+    words.debug(&Anchored::default());
+    words.debug(&LogId::default());
+    words.debug(&Header { epoch: 1, key_number: 1 });
+    let mut sealed = [0; SEALED_LEN];
+    sealed[..7].copy_from_slice(&Header { epoch: 1, key_number: 1 }.encode());
+    words.debug(&Sealed::from_bytes(&sealed).unwrap());
+    words.debug(&Swept::default());
+    words.debug(&Gathering::default());
+    words.debug(&strongroom::process::Hardened { undumpable: true, locked: false });
+    words.debug(&Invalid);
+    words.debug(&Terms::default());
+    words.display(&Preset::Light);
+    words.display(&CodeProblem::Empty);
+    Backend::all().iter().for_each(|backend| words.debug(backend));
+    ROWS.iter().for_each(|row| words.debug(row));
+    words.debug(&Reason::Proven);
+    Refusal::all().for_each(|refusal| words.display(&refusal));
+}
+
+#[test]
+fn nothing_that_is_said_has_a_secret_in_it() {
+    let log = Log::default();
+    let writer = log.clone();
+    let logger = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
+    logger.with_ansi(false).with_writer(move || writer.clone()).init();
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
+    let mut words = Words::default();
+    let (secrets, ids, mut operators) = live(&mut words, &log);
+    print_the_rest(&mut words);
+    let metrics = metrics.render();
+    assert!(metrics.contains("strongroom_batch_requests"), "metrics were kept");
+    operators.push(("the metrics".to_owned(), metrics));
+    assert!(operators.iter().any(|(by, said)| by == "the log" && said.contains("arithmetic chosen")), "a log was kept");
+
+    let all = words.said.iter().chain(&operators);
+    let found: BTreeSet<_> = all.flat_map(|said| secrets.found(said)).collect();
+    assert!(found.is_empty(), "{found:#?}");
+    let found: BTreeSet<_> = operators.iter().flat_map(|said| ids.found(said)).collect();
+    assert!(found.is_empty(), "an account id is for no operator: {found:#?}");
+    controls(&secrets);
+    every_printable_type_was_printed(&words.types);
+}
+
+/// A secret that is said in any of its forms is found.
+fn controls(secrets: &Needles) {
+    let mut known = Needles::new();
+    let secret: [u8; 32] = std::array::from_fn(|index| (index * 37 + 11) as u8);
+    known.add("control", &secret);
+    let mut lines = String::new();
+    secret.iter().for_each(|byte| writeln!(lines, "        {byte},").unwrap());
+    for said in [
+        hex::encode(secret),
+        hex::encode_upper(&secret[5..]),
+        STANDARD_NO_PAD.encode(secret),
+        STANDARD_NO_PAD.encode(&secret[1..]),
+        URL_SAFE_NO_PAD.encode([&[0u8; 2][..], &secret].concat()),
+        format!("{secret:?}"),
+        format!("{secret:#?}"),
+        lines,
+    ] {
+        assert!(!known.found(&("a control".to_owned(), said.clone())).is_empty(), "not found: {said}");
+    }
+    assert!(known.found(&("a control".to_owned(), format!("{:?}", [7u8; 64]))).is_empty());
+    assert!(!secrets.found(&("a control".to_owned(), format!("the code is {CODE}"))).is_empty());
+}
+
+/// Reads the sources: what can be printed is one of the types that were.
+fn every_printable_type_was_printed(printed: &BTreeSet<String>) {
+    let mut missing = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                // Tests and the command line are not what others link.
+                if !entry.ends_with("tests") && !entry.ends_with("bin") {
+                    folders.push(entry);
+                }
+                continue;
+            }
+            let text = fs::read_to_string(&entry).unwrap();
+            let mut derives = false;
+            for line in text.lines().map(str::trim) {
+                derives |= line.starts_with("#[derive(") && line.contains("Debug");
+                let declared = ["pub struct ", "pub enum "].iter().find_map(|it| line.strip_prefix(it));
+                if let Some(rest) = declared.filter(|_| derives) {
+                    let name: String = rest.chars().take_while(|it| it.is_alphanumeric()).collect();
+                    seen += 1;
+                    if !printed.contains(&name) {
+                        missing.insert(name);
+                    }
+                }
+                derives &= line.starts_with('#') || line.starts_with("//");
+            }
+        }
+    }
+    assert!(seen > 30, "the sources were not read");
+    assert!(missing.is_empty(), "printable, and not printed here: {missing:?}");
+}
