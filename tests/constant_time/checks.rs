@@ -173,19 +173,27 @@ fn checks(kinds: usize) -> Vec<Check> {
             let contained = CONTAINED.iter().find(|(on, name, _)| ["both", backend].contains(on) && *name == door.name);
             if let Some((_, _, by)) = contained {
                 assert!(Door::named(by).is_some(), "{by} is no door");
+                // And is stepped itself, or by one that is, on this backend.
+                let dropped =
+                    |name: &str| CONTAINED.iter().find(|(on, it, _)| ["both", backend].contains(on) && *it == name);
+                let by = dropped(by).map_or(*by, |(.., by)| by);
+                assert!(dropped(by).is_none(), "{by} is not stepped on {backend}");
             } else {
                 let children = children("door", number, kinds);
                 checks.push(Check { name: door.name.to_owned(), backend, children, span: Span::Marks, parts_in: None });
             }
         }
+        // In both ways in which traces are taken.
         for (number, (door, function)) in leaks().iter().enumerate() {
-            checks.push(Check {
-                name: format!("control: {}", door.name),
-                backend,
-                children: children("leak", number, kinds),
-                span: Span::Marks,
-                parts_in: Some(function),
-            });
+            for (span, way) in [(Span::Marks, "between marks"), (Span::Function(function), "in a function")] {
+                checks.push(Check {
+                    name: format!("control: {}, {way}", door.name),
+                    backend,
+                    children: children("leak", number, kinds),
+                    span,
+                    parts_in: Some(function),
+                });
+            }
         }
     }
     // The longest first, so that no core ends alone with it.
@@ -213,7 +221,7 @@ fn work(cpu: usize, queue: &Mutex<VecDeque<Check>>) -> Vec<Result<u64, ()>> {
             Ok((said, instructions)) => (said, Ok(instructions)),
             Err(why) => (format!("FAILED: {why}"), Err(())),
         };
-        println!("{:<9} {:<32} {said} ({:.1} s)", check.backend, check.name, begun.elapsed().as_secs_f64());
+        println!("{:<9} {:<44} {said} ({:.1} s)", check.backend, check.name, begun.elapsed().as_secs_f64());
         outcomes.push(outcome);
     }
     outcomes

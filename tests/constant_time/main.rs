@@ -17,7 +17,7 @@
 //! index that depend on a secret, are run on every backend and must be caught.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod accounts;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod checks;

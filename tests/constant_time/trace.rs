@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 
-use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory, MemorySize, Register, UsedMemory};
+use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory, MemorySize, Mnemonic, Register, UsedMemory};
 use nix::libc::user_regs_struct;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
@@ -50,6 +50,8 @@ pub(crate) struct Trace {
 /// An instruction, as far as a trace needs it.
 struct Decoded {
     memory: Vec<UsedMemory>,
+    /// The instruction behind it, if it is one that repeats itself as often as a register says and never stops before.
+    after_turns: Option<u64>,
     text: String,
 }
 
@@ -59,7 +61,14 @@ impl Decoded {
         if instruction.is_invalid() {
             return Err(format!("no instruction is known that begins with {bytes:02x?}"));
         }
-        Ok(Decoded { memory: factory.info(&instruction).used_memory().to_vec(), text: instruction.to_string() })
+        let copies = matches!(
+            instruction.mnemonic(),
+            Mnemonic::Movsb | Mnemonic::Movsq | Mnemonic::Movsd | Mnemonic::Stosb | Mnemonic::Stosq | Mnemonic::Stosd
+        );
+        let turns = copies && instruction.has_rep_prefix();
+        let memory = factory.info(&instruction).used_memory().to_vec();
+        let after_turns = turns.then(|| instruction.next_ip());
+        Ok(Decoded { memory, after_turns, text: instruction.to_string() })
     }
 
     /// Address and size of each operand in memory.
@@ -74,6 +83,9 @@ impl Decoded {
             let address = address.ok_or_else(|| format!("an operand without an address: {}", self.text))?;
             let place = heap.as_mut().map_or([0, address], |heap| heap.place(address));
             line.extend(place.into_iter().chain([operand.memory_size() as u64]));
+        }
+        if self.after_turns.is_some() {
+            line.push(registers.rcx);
         }
         Ok(())
     }
@@ -154,6 +166,15 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
             if keep {
                 trace.kept.extend_from_slice(&line);
             }
+        }
+        // What is left out need not be stepped.
+        let returns_to = heap.as_ref().and_then(|heap| heap.pending).map(|(rip, ..)| rip).filter(|_| inside);
+        if let Some(place) = returns_to.filter(|place| *place != registers.rip) {
+            stepper.run_to(place)?;
+            continue;
+        }
+        if !inside && stepper.repeats(&registers)? {
+            continue;
         }
         ptrace::step(pid, None).map_err(words)?;
         match waitpid(pid, None).map_err(words)? {
@@ -289,6 +310,33 @@ impl Stepper {
         }
         line.push(at);
         self.decoded[&at].fold(registers, heap, line)
+    }
+
+    /// Where the next instruction repeats itself, runs all of its turns at once: how many they are stands in a register,
+    /// which goes into the trace, and so do the addresses that they begin at. Turn by turn, a page takes as long as a
+    /// login.
+    fn repeats(&mut self, registers: &user_regs_struct) -> Result<bool, String> {
+        let Some(after) = self.decoded.get(&registers.rip).and_then(|decoded| decoded.after_turns) else {
+            return Ok(false);
+        };
+        if registers.rcx > 1 {
+            self.run_to(after)?;
+        }
+        Ok(registers.rcx > 1)
+    }
+
+    /// Lets the child run to an instruction.
+    fn run_to(&self, place: u64) -> Result<(), String> {
+        const BREAKPOINT: i64 = 0xcc;
+        let at = place as ptrace::AddressType;
+        let whole = ptrace::read(self.pid, at).map_err(words)?;
+        ptrace::write(self.pid, at, whole & !0xff | BREAKPOINT).map_err(words)?;
+        ptrace::cont(self.pid, None).map_err(words)?;
+        self.expect(Signal::SIGTRAP, "the end of a repetition")?;
+        ptrace::write(self.pid, at, whole).map_err(words)?;
+        let mut registers = ptrace::getregs(self.pid).map_err(words)?;
+        registers.rip = place;
+        ptrace::setregs(self.pid, registers).map_err(words)
     }
 
     fn word(&self, at: u64) -> Result<u64, String> {
