@@ -2,9 +2,10 @@
 //!
 //! Encoding an element takes an inverse square root of its own; encoding the *double* of an element takes an inversion,
 //! which a whole batch shares. So every product here is made with half the scalar (there is an inverse of two modulo the
-//! order) and encoded by [`RistrettoPoint::double_and_compress_batch`]. That function leaves scratch on the heap that it
-//! does not wipe; what is ours is wiped here. Nor can its points be looked into, so here nobody notices a
-//! machine that miscalculates.
+//! order) and encoded by [`RistrettoPoint::double_and_compress_batch`]. That function works on the
+//! heap and does not wipe it: coordinates of products, halved as they are, stay there until something else takes their
+//! place. What is ours is wiped here. Nor can its points be looked into, so here nobody notices a machine that
+//! miscalculates.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
