@@ -11,7 +11,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSymbol, ObjectSymbolTable};
 use sha2::{Digest, Sha256};
 
 /// Stands at both ends of what is traced.
@@ -52,6 +52,8 @@ struct Decoded {
     memory: Vec<UsedMemory>,
     /// The instruction behind it, if it is one that repeats itself as often as a register says and never stops before.
     after_turns: Option<u64>,
+    /// Whether it calls the kernel, which is told in a register what to do.
+    calls_kernel: bool,
     text: String,
 }
 
@@ -68,7 +70,8 @@ impl Decoded {
         let turns = copies && instruction.has_rep_prefix();
         let memory = factory.info(&instruction).used_memory().to_vec();
         let after_turns = turns.then(|| instruction.next_ip());
-        Ok(Decoded { memory, after_turns, text: instruction.to_string() })
+        let calls_kernel = instruction.mnemonic() == Mnemonic::Syscall;
+        Ok(Decoded { memory, after_turns, calls_kernel, text: instruction.to_string() })
     }
 
     /// Address and size of each operand in memory.
@@ -86,6 +89,9 @@ impl Decoded {
         }
         if self.after_turns.is_some() {
             line.push(registers.rcx);
+        }
+        if self.calls_kernel {
+            line.push(registers.rax);
         }
         Ok(())
     }
@@ -136,7 +142,7 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
     let base = base(pid)?;
     let (entry, mut heap) = match span {
         Span::Marks => (None, None),
-        Span::Function(name) => (Some(base + symbols.address(name)?), Some(Heap::new(base, &symbols)?)),
+        Span::Function(name) => (Some(base + symbols.address(name)?), Some(Heap::new(base, &symbols, &stepper)?)),
     };
     let mut trace = Trace { hash: [0; 32], instructions: 0, kept: Vec::new(), base };
     let mut hash = Sha256::new();
@@ -190,6 +196,9 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
     Ok(trace)
 }
 
+/// Functions of the C library that do not look at the bytes they are given the address of: a comparison would.
+const UNSEEING: [&str; 4] = ["memcpy", "memmove", "memset", "getrandom"];
+
 /// What was asked of the heap since the mark.
 ///
 /// Accounts that are to be told apart by nothing have different pasts, so the allocator finds its lists in different
@@ -197,10 +206,13 @@ pub(crate) fn trace(command: &mut Command, span: Span<'_>, keep: bool) -> Result
 /// out, a request counts by its size, and an address in what it gave counts as an offset in the piece that was touched
 /// as the first, second, ... of all. Addresses in older pieces, the vault's keys among them, count as they are.
 ///
-/// How the C library copies depends on how what it copies is aligned. So a call of it counts by its arguments, and its
-/// own instructions are left out too. In the traces of doors, where heaps are alike, all of that counts.
+/// How the C library copies depends on how what it copies is aligned. So a call of it that copies or fills counts by its
+/// arguments, and its own instructions are left out too; a call of what is not one of [`UNSEEING`] is an error. In the
+/// traces of doors, where heaps are alike, all of that counts.
 struct Heap {
     functions: BTreeMap<u64, Request>,
+    /// What the program imports, by address.
+    imports: BTreeMap<u64, String>,
     /// Where this program's instructions are.
     program: std::ops::Range<u64>,
     /// The call that is left out: where it returns to, with which stack, and the size of memory that it asked for.
@@ -218,8 +230,8 @@ enum Request {
 }
 
 impl Heap {
-    fn new(base: u64, symbols: &Symbols) -> Result<Self, String> {
-        let end = symbols.0.iter().map(|(address, size, _)| address + size).max().unwrap_or(0);
+    fn new(base: u64, symbols: &Symbols, stepper: &Stepper) -> Result<Self, String> {
+        let end = symbols.own.iter().map(|(address, size, _)| address + size).max().unwrap_or(0);
         let program = base..base + end;
         let named = [
             ("__rdl_alloc", Request::Allocate),
@@ -229,7 +241,10 @@ impl Heap {
         ];
         let functions = named.map(|(name, request)| symbols.address(name).map(|address| (base + address, request)));
         let functions = functions.into_iter().collect::<Result<_, _>>()?;
-        Ok(Heap { functions, program, pending: None, pieces: BTreeMap::new(), touched: 0 })
+        // Where the loader has put them: which of its own versions a name stands for, the library chooses at start.
+        let import = |(name, slot): &(String, u64)| Ok((stepper.word(base + slot)?, name.clone()));
+        let imports = symbols.imported.iter().map(import).collect::<Result<_, String>>()?;
+        Ok(Heap { functions, imports, program, pending: None, pieces: BTreeMap::new(), touched: 0 })
     }
 
     /// Whether the next instruction is left out. A request goes into the line, and, where it `counts`, any call of the C
@@ -252,6 +267,10 @@ impl Heap {
         }
         let returns = || stepper.word(registers.rsp);
         if counts && !self.program.contains(&registers.rip) {
+            let name = self.imports.get(&registers.rip).map_or("an unknown function", String::as_str);
+            if !UNSEEING.contains(&name) {
+                return Err(format!("{name} is called, and may look at what it is given"));
+            }
             line.push(registers.rip);
             line.extend([registers.rdi, registers.rsi, registers.rdx].into_iter().flat_map(|it| self.place(it)));
             self.pending = Some((returns()?, registers.rsp + 8, 0));
@@ -332,7 +351,7 @@ impl Stepper {
         let whole = ptrace::read(self.pid, at).map_err(words)?;
         ptrace::write(self.pid, at, whole & !0xff | BREAKPOINT).map_err(words)?;
         ptrace::cont(self.pid, None).map_err(words)?;
-        self.expect(Signal::SIGTRAP, "the end of a repetition")?;
+        self.expect(Signal::SIGTRAP, "the end of what is run at once")?;
         ptrace::write(self.pid, at, whole).map_err(words)?;
         let mut registers = ptrace::getregs(self.pid).map_err(words)?;
         registers.rip = place;
@@ -379,7 +398,11 @@ fn base(pid: Pid) -> Result<u64, String> {
 }
 
 /// This program's functions.
-struct Symbols(Vec<(u64, u64, String)>);
+struct Symbols {
+    own: Vec<(u64, u64, String)>,
+    /// Names that the loader looks up elsewhere, and where it writes what it has found.
+    imported: Vec<(String, u64)>,
+}
 
 impl Symbols {
     fn read() -> Result<Self, String> {
@@ -390,11 +413,18 @@ impl Symbols {
             let name = rustc_demangle::demangle(symbol.name().unwrap_or_default());
             (symbol.address(), symbol.size(), format!("{name:#}"))
         });
-        Ok(Symbols(named.collect()))
+        let own = named.collect();
+        let slots = file.dynamic_relocations().into_iter().flatten().filter_map(|(slot, relocation)| {
+            let object::RelocationTarget::Symbol(index) = relocation.target() else { return None };
+            let symbol = file.dynamic_symbol_table()?.symbol_by_index(index).ok()?;
+            Some((symbol.name().ok()?.to_owned(), slot))
+        });
+        let imported = slots.collect();
+        Ok(Symbols { own, imported })
     }
 
     fn address(&self, name: &str) -> Result<u64, String> {
-        let mut found = self.0.iter().filter(|(.., it)| it.ends_with(name)).map(|(address, ..)| *address);
+        let mut found = self.own.iter().filter(|(.., it)| it.ends_with(name)).map(|(address, ..)| *address);
         match (found.next(), found.next()) {
             (Some(address), None) => Ok(address),
             (None, _) => Err(format!("no function is called {name}; is it inlined?")),
@@ -403,7 +433,7 @@ impl Symbols {
     }
 
     fn name(&self, address: u64) -> Option<String> {
-        let found = self.0.iter().find(|(begin, size, _)| (*begin..begin + size).contains(&address));
+        let found = self.own.iter().find(|(begin, size, _)| (*begin..begin + size).contains(&address));
         found.map(|(begin, _, name)| format!("{name}+{:#x}", address - begin))
     }
 }
