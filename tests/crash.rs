@@ -8,11 +8,12 @@
 mod disk;
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use disk::{CHECKPOINT, Dice, Disk, LOG, Lie, Survive};
 use strongroom::account::AccountId;
 use strongroom::error::Fault;
-use strongroom::journal::{Journal, Local};
+use strongroom::journal::{Committed, Journal, Local};
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Records, State};
 use strongroom::secret::Secret;
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
@@ -44,19 +45,19 @@ fn sealed(filler: u8) -> Sealed {
 /// A step of the workload.
 #[derive(Clone)]
 enum Step {
-    Batch(u64, Vec<Command>),
-    Checkpoint,
+    Batch(Batch),
+    /// A checkpoint, and batches that come while it is written.
+    Checkpoint(Vec<Batch>),
 }
 
-/// Charges, enrolments, removals of ids, a row of several pages, and checkpoints between.
+type Batch = (u64, Vec<Command>);
+
+/// Charges, enrolments, removals of ids, a row of several pages, and checkpoints between and beside them.
 fn workload(seed: u64, steps: usize) -> Vec<Step> {
     let mut dice = Dice(seed);
     let mut time_s = 1_000;
-    (0..steps)
-        .map(|at| {
-            if at % 5 == 4 {
-                return Step::Checkpoint;
-            }
+    let mut batches = (0..steps)
+        .map(|_| {
             time_s += dice.below(40_000);
             let size = if dice.below(6) == 0 { 120 } else { 1 + dice.below(6) };
             let mut commands: Vec<Command> = (0..size)
@@ -85,9 +86,26 @@ fn workload(seed: u64, steps: usize) -> Vec<Step> {
             if dice.below(4) == 0 {
                 commands.push(Command::Forget { most: 3 });
             }
-            Step::Batch(time_s, commands)
+            (time_s, commands)
         })
-        .collect()
+        .collect::<Vec<_>>()
+        .into_iter();
+    let mut steps = Vec::new();
+    while let Some(batch) = batches.next() {
+        steps.push(Step::Batch(batch));
+        steps.extend(batches.by_ref().take(3).map(Step::Batch));
+        steps.push(Step::Checkpoint(batches.by_ref().take(seed as usize % 3).collect()));
+    }
+    steps
+}
+
+impl Step {
+    fn batches(&self) -> &[Batch] {
+        match self {
+            Step::Batch(batch) => std::slice::from_ref(batch),
+            Step::Checkpoint(batches) => batches,
+        }
+    }
 }
 
 /// The rules of the ledger with nothing between: what the journal ought to hold after each batch.
@@ -113,14 +131,12 @@ fn models(steps: &[Step]) -> Vec<Model> {
     let mut state = State::new(policy());
     let mut records = Kept::default();
     let mut all = vec![Model { state: state.clone(), records: records.clone() }];
-    for step in steps {
-        if let Step::Batch(time_s, commands) = step {
-            state.advance(*time_s);
-            commands.iter().for_each(|command| {
-                state.apply(command, &mut records);
-            });
-            all.push(Model { state: state.clone(), records: records.clone() });
-        }
+    for (time_s, commands) in steps.iter().flat_map(Step::batches) {
+        state.advance(*time_s);
+        commands.iter().for_each(|command| {
+            state.apply(command, &mut records);
+        });
+        all.push(Model { state: state.clone(), records: records.clone() });
     }
     all
 }
@@ -134,38 +150,48 @@ struct Progress {
     /// A batch was begun and not acknowledged.
     in_flight: bool,
     failed: bool,
+    /// Batches acknowledged while a checkpoint was written.
+    beside: usize,
 }
 
-fn open(disk: &Disk) -> Result<Local, Fault> {
-    Local::open_on(disk.file(LOG), disk.file(CHECKPOINT), &policy(), &key(), disk.anchor())
+fn open(disk: &Disk) -> Result<Arc<Local>, Fault> {
+    Local::open_on(disk.file(LOG), disk.file(CHECKPOINT), &policy(), &key(), disk.anchor()).map(Arc::new)
 }
 
 /// Runs the steps that come after row `progress.acknowledged` until one fails, and then sees that all is latched (J4).
-fn drive(journal: &Local, steps: &[Step], progress: &mut Progress) -> Result<(), String> {
+fn drive(disk: &Disk, journal: &Arc<Local>, steps: &[Step], progress: &mut Progress) -> Result<(), String> {
     let mut row = 0;
     for step in steps {
-        let failed = match step {
-            Step::Batch(..) if row < progress.acknowledged => {
-                row += 1;
-                continue;
+        let there = (progress.acknowledged - row).min(step.batches().len() as u64);
+        row += there;
+        let mut batches = step.batches()[there as usize..].to_vec();
+        let mut failed = false;
+        if let Step::Checkpoint(_) = step
+            && row == progress.acknowledged
+        {
+            // One batch at every other write, as far as there are enough of them.
+            let (coming, answers) = (Arc::new(Mutex::new(batches)), Arc::new(Mutex::new(Vec::new())));
+            let (other, to_come, answered) = (Arc::clone(journal), Arc::clone(&coming), Arc::clone(&answers));
+            let mut writes = 0;
+            let between = move || {
+                writes += 1;
+                if writes % 2 == 1 && !to_come.lock().unwrap().is_empty() {
+                    let (time_s, commands) = to_come.lock().unwrap().remove(0);
+                    answered.lock().unwrap().push((commands.len(), other.commit(time_s, commands)));
+                }
+            };
+            failed = disk.with_between(between, || journal.checkpoint().is_err());
+            for (commands, answer) in std::mem::take(&mut *answers.lock().unwrap()) {
+                progress.beside += usize::from(answer.is_ok());
+                failed |= !take(commands, answer, &mut row, progress)?;
             }
-            Step::Batch(time_s, commands) => match journal.commit(*time_s, commands.clone()) {
-                Ok(receipts) => {
-                    row += 1;
-                    if receipts.len() != commands.len() || receipts.iter().any(|receipt| receipt.index() != row) {
-                        return Err("J1: the receipts are not one a command".to_owned());
-                    }
-                    progress.acknowledged = row;
-                    false
-                }
-                Err(_) => {
-                    progress.in_flight = true;
-                    true
-                }
-            },
-            Step::Checkpoint if row < progress.acknowledged => continue,
-            Step::Checkpoint => journal.checkpoint().is_err(),
-        };
+            batches = std::mem::take(&mut *coming.lock().unwrap());
+        }
+        for (time_s, commands) in batches {
+            if !failed {
+                failed = !take(commands.len(), journal.commit(time_s, commands), &mut row, progress)?;
+            }
+        }
         if failed {
             progress.failed = true;
             let latched = journal.commit(1, vec![]).err() == Some(Fault::Latched)
@@ -178,8 +204,27 @@ fn drive(journal: &Local, steps: &[Step], progress: &mut Progress) -> Result<(),
     Ok(())
 }
 
+/// Notes the answer to a batch of so many commands; whether it was acknowledged.
+fn take(
+    commands: usize,
+    answer: Result<Vec<Committed>, Fault>,
+    row: &mut u64,
+    progress: &mut Progress,
+) -> Result<bool, String> {
+    let Ok(receipts) = answer else {
+        progress.in_flight = true;
+        return Ok(false);
+    };
+    *row += 1;
+    progress.acknowledged = *row;
+    if receipts.len() != commands || receipts.iter().any(|receipt| receipt.index() != *row) {
+        return Err("J1: the receipts are not one a command".to_owned());
+    }
+    Ok(true)
+}
+
 /// Opens what the disk holds and holds it against what was acknowledged.
-fn check(disk: &Disk, models: &[Model], progress: &Progress) -> Result<Option<Local>, String> {
+fn check(disk: &Disk, models: &[Model], progress: &Progress) -> Result<Option<Arc<Local>>, String> {
     let journal = match open(disk) {
         Ok(journal) => journal,
         // Before the creation was acknowledged there need not be a journal, but making one must then succeed.
@@ -221,7 +266,7 @@ fn run(lie: Lie, steps: &[Step], n: u64, half: bool) -> Result<(Disk, Progress),
     match made {
         Ok(journal) => {
             progress.created = true;
-            drive(&journal, steps, &mut progress)?;
+            drive(&disk, &Arc::new(journal), steps, &mut progress)?;
         }
         Err(_) => progress.failed = true,
     }
@@ -244,7 +289,7 @@ fn sequence(lie: Lie, steps: &[Step], models: &[Model], n: u64, survive: Survive
             progress.acknowledged = progress.acknowledged.max(index);
             progress.in_flight = false;
         }
-        drive(&journal, steps, &mut progress)?;
+        drive(&again, &journal, steps, &mut progress)?;
     }
     let power = if survive == Survive::Kill { Survive::Nothing } else { survive };
     let last = again.after(power, &mut dice);
@@ -252,7 +297,7 @@ fn sequence(lie: Lie, steps: &[Step], models: &[Model], n: u64, survive: Survive
     // And it is a journal that works: the rest of the workload runs, and survives.
     let mut rest = Progress { created: true, ..Progress::default() };
     rest.acknowledged = journal.read(&mut |_| ()).map_err(|fault| fault.to_string())?;
-    drive(&journal, steps, &mut rest)?;
+    drive(&last, &journal, steps, &mut rest)?;
     if rest.failed || rest.acknowledged as usize != models.len() - 1 {
         return Err("it opens, but does not go on".to_owned());
     }
@@ -296,7 +341,9 @@ type Check = fn(Lie, &[Step], &[Model], u64, Survive) -> Result<(), String>;
 fn j2_no_acknowledged_charge_is_lost_at_any_crash_point() {
     let (count, failed) = failures(Lie::None, 1, if cfg!(debug_assertions) { 3 } else { 1 }, &SURVIVALS, single);
     assert!(failed.is_empty(), "{} of {count}: {}", failed.len(), failed[0]);
-    println!("{count} crash sequences");
+    let (_, whole) = run(Lie::None, &workload(1, 25), u64::MAX, false).unwrap();
+    println!("{count} crash sequences, of a run with {} batches beside checkpoints", whole.beside);
+    assert!(whole.beside > 2, "no batch came while a checkpoint was written");
     assert!(count > if cfg!(debug_assertions) { 300 } else { 2000 }, "{count} sequences are too few");
 }
 

@@ -13,14 +13,16 @@
 //! summed: they authenticate themselves (account, generation and epoch are their associated data), and the account's
 //! row names their epoch and how often they were replaced.
 
+use std::sync::Arc;
+
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::anchor::LogId;
-use super::changed::Changed;
-use super::local::{durable, storage};
+use super::changed::Sealings;
 use super::row::{CHAIN_BEGIN, Chain, Keys, first_half};
+use super::store::{durable, storage};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::ledger::{Account, State};
@@ -29,6 +31,8 @@ use crate::wire::{Invalid, Reader, Writer};
 /// Version of the checkpoint's format: its tables and their rows.
 const CHECKPOINT_VERSION: u8 = 1;
 const GLOBALS_MAX: usize = 1024 * 1024;
+/// Accounts whose rows are taken from the state at once, while batches and readers wait.
+const SLICE: usize = 512;
 
 type Table = TableDefinition<'static, &'static [u8; 32], &'static [u8]>;
 const ACCOUNTS: Table = Table::new("accounts");
@@ -180,59 +184,70 @@ pub(super) fn load(db: &Database, keys: &Keys) -> Result<Option<(Base, State)>, 
     Ok(Some((base, state)))
 }
 
-/// Writes what has changed, in one commit that is on disk when this returns. `state` must be the state at `last`.
+/// What a checkpoint is to hold, as of one row.
+pub(super) struct Cut {
+    pub(super) last: LogId,
+    pub(super) chain: Chain,
+    /// [`State::encode_globals`] at that row.
+    pub(super) globals: Vec<u8>,
+    /// Accounts that may have changed since the last checkpoint, with repetitions.
+    pub(super) accounts: Vec<AccountId>,
+    /// Sealed records that have.
+    pub(super) records: Arc<Sealings>,
+}
+
+/// An account's row, as a checkpoint holds it.
+pub(super) fn row_of(account: &Account) -> Vec<u8> {
+    let mut writer = Writer::default();
+    account.write(&mut writer);
+    writer.finish()
+}
+
+/// Writes a cut, in one commit that is on disk when this returns. `rows` is asked for the rows of a few accounts at a
+/// time, each as of the cut, in ascending order of their ids.
 pub(super) fn write(
     db: &Database,
     keys: &Keys,
     base: &Base,
-    (last, chain): (LogId, Chain),
-    state: &State,
-    changed: &Changed,
+    mut cut: Cut,
+    mut rows: impl FnMut(&[AccountId]) -> Result<Vec<Option<Vec<u8>>>, Fault>,
 ) -> Result<Base, Fault> {
-    let mut ids = changed.accounts.clone();
-    if changed.all {
-        ids.extend(state.accounts().map(|(id, _)| *id));
-    }
     // In order of key, neighbouring rows are written together.
-    ids.sort_unstable();
-    ids.dedup();
-    let mut next = Base { last: Some(last), chain, previous: base.root, ..base.clone() };
+    cut.accounts.sort_unstable();
+    cut.accounts.dedup();
+    let mut next = Base { last: Some(cut.last), chain: cut.chain, previous: base.root, ..base.clone() };
     let write = durable(db)?;
     {
         let mut accounts = write.open_table(ACCOUNTS).map_err(storage)?;
-        for id in &ids {
-            let row = state.account(id).map(|account| {
-                let mut writer = Writer::default();
-                account.write(&mut writer);
-                writer.finish()
-            });
-            let before = match &row {
-                Some(row) => accounts.insert(&id.0, row.as_slice()),
-                None => accounts.remove(&id.0),
-            };
-            if let Some(before) = before.map_err(storage)? {
-                next.sum.subtract(&summand(keys, &id.0, before.value()));
-                next.accounts -= 1;
-            }
-            if let Some(row) = &row {
-                next.sum.add(&summand(keys, &id.0, row));
-                next.accounts += 1;
+        for ids in cut.accounts.chunks(SLICE) {
+            for (id, row) in ids.iter().zip(rows(ids)?) {
+                let before = match &row {
+                    Some(row) => accounts.insert(&id.0, row.as_slice()),
+                    None => accounts.remove(&id.0),
+                };
+                if let Some(before) = before.map_err(storage)? {
+                    next.sum.subtract(&summand(keys, &id.0, before.value()));
+                    next.accounts -= 1;
+                }
+                if let Some(row) = &row {
+                    next.sum.add(&summand(keys, &id.0, row));
+                    next.accounts += 1;
+                }
             }
         }
         let mut records = write.open_table(RECORDS).map_err(storage)?;
-        let mut ids: Vec<_> = changed.records.keys().collect();
+        let mut ids: Vec<_> = cut.records.keys().collect();
         ids.sort_unstable();
         for id in ids {
-            match &changed.records[id] {
+            match &cut.records[id] {
                 Some(sealed) => records.insert(&id.0, &sealed.as_bytes()[..]).map(drop),
                 None => records.remove(&id.0).map(drop),
             }
             .map_err(storage)?;
         }
-        let globals = state.encode_globals();
-        next.root = next.root_of(keys, last, &globals);
+        next.root = next.root_of(keys, cut.last, &cut.globals);
         let mut meta = write.open_table(META).map_err(storage)?;
-        meta.insert((), next.encode(keys, last, &globals).as_slice()).map_err(storage)?;
+        meta.insert((), next.encode(keys, cut.last, &cut.globals).as_slice()).map_err(storage)?;
     }
     write.commit().map_err(storage)?;
     Ok(next)

@@ -7,27 +7,28 @@
 //! Counters are all in memory. Sealed bytes are not: those changed since the last checkpoint are, the rest is read from
 //! the file. A checkpoint is written, then the anchor takes its root, then the rows in it leave the log; a crash between
 //! any two of these is mended at opening.
+//!
+//! Batches do not wait for a checkpoint. It stands at one row, the *cut*, and takes its accounts from the live state a
+//! few hundred at a time; a batch that comes between keeps the rows it is about to change as they were ([`Changed`]).
 
 use std::fs::File;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Instant;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use redb::backends::FileBackend;
-use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
-    WriteTransaction,
-};
+use redb::StorageBackend;
 
-use super::anchor::{Anchor, Anchored, LogId};
+use super::anchor::{Anchor, LogId};
 use super::applied::{apply, check_sealed, live_header};
 use super::changed::Changed;
-use super::checkpoint::{self, Base, Snapshot};
+use super::checkpoint::{self, Base, Cut, Snapshot};
 use super::latch::{Latch, check_kind};
-use super::row::{CHAIN_BEGIN, Chain, Draft, Entry, Keys, Row};
+use super::log::{self, Tail};
+use super::row::{Draft, Keys};
+use super::store::{Paced, Store, backend, folder_fault, shielded, storage};
 use super::{Committed, Journal};
 use crate::account::AccountId;
 use crate::error::Fault;
@@ -36,14 +37,10 @@ use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
 use crate::wrap::Sealed;
 
-const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("log");
 const LOG_FILE: &str = "log.redb";
 const CHECKPOINT_FILE: &str = "checkpoint.redb";
-/// What redb may keep of each file in memory.
-const LOG_CACHE: usize = 16 << 20;
-const CHECKPOINT_CACHE: usize = 64 << 20;
-/// What a row costs at replay beside its bytes, so that many small ones call for a checkpoint too.
-const ROW_OVERHEAD: u64 = 128;
+/// Between two transactions that take rows out of the log, so that batches get their turn.
+const BREATH: Duration = Duration::from_millis(2);
 
 /// A journal in a folder of this machine.
 ///
@@ -67,56 +64,29 @@ const ROW_OVERHEAD: u64 = 128;
 /// # Ok::<(), strongroom::error::Fault>(())
 /// ```
 pub struct Local {
+    pub(super) shared: Arc<Shared>,
+    /// Asks for a checkpoint; the writer ends when this is dropped.
+    ask: Option<SyncSender<()>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What callers and the writer of checkpoints share.
+pub(super) struct Shared {
     keys: Keys,
     policy: Policy,
     latch: Latch,
-    /// Held over a whole commit or checkpoint: batches take their turn here.
+    /// Held over a whole checkpoint, and before `tail`.
+    turn: Mutex<()>,
+    /// Held over a whole commit: batches take their turn here.
     tail: Mutex<Tail>,
-    /// Written only by who holds `tail`, and never across I/O: readers do not wait for the disk.
+    /// Written only by who holds `tail` or is writing a checkpoint, and never across I/O: readers do not wait for the
+    /// disk.
     applied: RwLock<Applied>,
     pub(super) log: Store,
     store: Store,
     checkpoint_bytes: AtomicU64,
-}
-
-/// One redb file. Closing it writes to it, so that too may fail on altered pages, and must not take the process along.
-pub(super) struct Store(Option<Database>);
-
-impl Store {
-    fn open(backend: impl StorageBackend, cache: usize) -> Result<Self, Fault> {
-        // Every page's checksum is verified, or redb would trust altered pages and panic. Costs one reading of the file.
-        Builder::new()
-            .set_cache_size(cache)
-            .set_check_integrity_on_open(true)
-            .create_with_backend(backend)
-            .map(|db| Store(Some(db)))
-            .map_err(storage)
-    }
-
-    /// The file, which is there until the drop.
-    pub(super) fn db(&self) -> Result<&Database, Fault> {
-        self.0.as_ref().ok_or(Fault::Latched)
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        let db = self.0.take();
-        shielded(|| {
-            drop(db);
-            Ok(())
-        })
-        .ok();
-    }
-}
-
-/// The end of the log, and what stands before it.
-struct Tail {
-    last: LogId,
-    chain: Chain,
-    base: Base,
-    /// Size of the rows since the last checkpoint.
-    bytes: u64,
+    /// Whether a checkpoint that is being written is to be given up.
+    closing: AtomicBool,
 }
 
 struct Applied {
@@ -147,14 +117,14 @@ impl Local {
         let draft = |name: &str| folder.join(format!("{name}.new"));
         std::fs::create_dir_all(folder).map_err(folder_fault)?;
         if path(LOG_FILE).try_exists().map_err(folder_fault)? {
-            return Err(already_there());
+            return Err(log::already_there());
         }
         // redb does not make a file in one step, so the files get their names only once row 0 is in them. A creation
         // cut short before the log has its name begins anew here, one cut short after it is finished by opening.
         let [log, store] = [LOG_FILE, CHECKPOINT_FILE]
             .map(|name| File::options().read(true).write(true).create(true).truncate(true).open(draft(name)));
         let (log, store) = (backend(log)?, backend(store)?);
-        drop(shielded(|| begin(log, store, &policy, &Keys::new(journal_key)))?);
+        drop(shielded(|| log::begin(log, store, &policy, &Keys::new(journal_key)))?);
         let named = || {
             std::fs::rename(draft(CHECKPOINT_FILE), path(CHECKPOINT_FILE))?;
             std::fs::rename(draft(LOG_FILE), path(LOG_FILE))?;
@@ -187,7 +157,7 @@ impl Local {
     ) -> Result<Self, Fault> {
         let [log, store] = [LOG_FILE, CHECKPOINT_FILE]
             .map(|name| File::options().read(true).write(true).open(folder.as_ref().join(name)));
-        Self::open_on(backend(log)?, backend(store)?, policy, journal_key, anchor)
+        Self::open_on(backend(log)?, Paced::new(backend(store)?), policy, journal_key, anchor)
     }
 
     /// [`Local::create`] over two stores of bytes that stand for the two files, both empty. One that is cut short
@@ -205,7 +175,7 @@ impl Local {
         policy.check()?;
         let latch = Latch::unused(anchor, &policy)?;
         let keys = Keys::new(journal_key);
-        let (log, store, tail) = shielded(|| begin(log, checkpoint, &policy, &keys))?;
+        let (log, store, tail) = shielded(|| log::begin(log, checkpoint, &policy, &keys))?;
         latch.advance(tail.last, tail.chain, tail.base.root)?;
         let state = State::new(policy.clone());
         Self::assemble(keys, policy, latch, tail, (state, Changed::default()), (log, store))
@@ -229,7 +199,7 @@ impl Local {
                 Latch::new(anchor, held)
             };
             let held = latch.held();
-            let (log, store) = (Store::open(log, LOG_CACHE)?, Store::open(checkpoint, CHECKPOINT_CACHE)?);
+            let (log, store) = log::open(log, checkpoint)?;
             let keys = Keys::new(journal_key);
             let (base, found) = checkpoint::load(store.db()?, &keys)?
                 .map_or((Base::default(), None), |(base, state)| (base, Some(state)));
@@ -237,14 +207,14 @@ impl Local {
                 return Err(Fault::Anchor("the checkpoint is an older copy, or of another journal".to_owned()));
             }
             let mut tail = Tail { last: LogId::default(), chain: checkpoint::chain_before(&base), base, bytes: 0 };
-            let (state, changed) = replay(log.db()?, &keys, &latch, &mut tail, found)?;
+            let (state, changed) = log::replay(log.db()?, &keys, &latch, &mut tail, found)?;
             if let Some(field) = state.policy().difference(policy) {
                 return Err(Fault::PolicyMismatch(format!("{field} differs")));
             }
             check_kind(kind, policy)?;
             if (held.last, held.root) != (tail.last, tail.base.root) || held.sequence == 0 {
                 // What the files show may be in the page cache alone, after a kill: the anchor must not name it yet.
-                truncate(log.db()?, tail.base.next_index())?;
+                while log::trim(log.db()?, tail.base.next_index())? {}
                 checkpoint::settle(store.db()?)?;
                 latch.advance(tail.last, tail.chain, tail.base.root)?;
                 tracing::info!(from = held.last.index, to = tail.last.index, "rows beyond the anchor are kept");
@@ -263,24 +233,69 @@ impl Local {
     ) -> Result<Self, Fault> {
         let snapshot = Arc::new(checkpoint::snapshot(store.db()?)?);
         let applied = RwLock::new(Applied { state, index: tail.last.index, changed, snapshot });
-        let checkpoint_bytes = AtomicU64::new(CHECKPOINT_BYTES);
-        Ok(Local { keys, policy, latch, tail: Mutex::new(tail), applied, log, store, checkpoint_bytes })
+        let shared = Arc::new(Shared {
+            keys,
+            policy,
+            latch,
+            turn: Mutex::default(),
+            tail: Mutex::new(tail),
+            applied,
+            log,
+            store,
+            checkpoint_bytes: AtomicU64::new(CHECKPOINT_BYTES),
+            closing: AtomicBool::new(false),
+        });
+        let (ask, asked) = sync_channel(1);
+        let writes = Arc::clone(&shared);
+        let writer = thread::Builder::new().name("strongroom-checkpoint".to_owned());
+        let writer = writer.spawn(move || writes.write_when_asked(&asked));
+        let writer = writer.map_err(|error| Fault::Limit(format!("no thread for checkpoints: {error}")))?;
+        Ok(Local { shared, ask: Some(ask), writer: Some(writer) })
     }
 
-    /// Writes a checkpoint now, and empties the log. Batches wait for it, readers do not.
+    /// Writes a checkpoint now, and empties the log up to it. Batches and readers go on meanwhile. If one is being
+    /// written already, waits for it and then writes another.
     ///
     /// # Errors
     /// [`Fault::Storage`] and [`Fault::Anchor`], after which the journal is [`Fault::Latched`].
     pub fn checkpoint(&self) -> Result<(), Fault> {
-        let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
-        self.latch.check()?;
-        self.latch.close_on(shielded(|| self.write_checkpoint(&mut tail)))
+        self.shared.checkpoint()
     }
 
     /// From now on a checkpoint is written when the log since the last one has grown to so many bytes, in place of
     /// [`CHECKPOINT_BYTES`]. A smaller log is sooner replayed, a larger one writes an account that changes often once.
     pub fn set_checkpoint_bytes(&self, bytes: u64) {
-        self.checkpoint_bytes.store(bytes, Ordering::Relaxed);
+        self.shared.checkpoint_bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        drop(self.ask.take());
+        if let Some(writer) = self.writer.take() {
+            writer.join().ok();
+        }
+    }
+}
+
+impl Shared {
+    /// The writer's thread.
+    fn write_when_asked(&self, asked: &Receiver<()>) {
+        while asked.recv().is_ok() && !self.closing.load(Ordering::Relaxed) {
+            // A failure has closed the journal; the next call hears of it.
+            self.checkpoint().ok();
+        }
+    }
+
+    fn checkpoint(&self) -> Result<(), Fault> {
+        let _turn = self.turn.lock().map_err(|_| Fault::Latched)?;
+        self.latch.check()?;
+        match shielded(|| self.write_checkpoint()) {
+            // Nothing failed, and what was written of it is as if it had never been begun.
+            Err(_) if self.closing.load(Ordering::Relaxed) => Err(Fault::Latched),
+            done => self.latch.close_on(done),
+        }
     }
 
     /// J1: the row is on disk, then the anchor names it, then the state shows it, then the receipts leave.
@@ -294,9 +309,7 @@ impl Local {
         let last = LogId { index: tail.last.index + 1, ..tail.last };
         let (row, chain) = draft.seal(&self.keys, last, &tail.chain);
         let begun = Instant::now();
-        let write = durable(self.log.db()?)?;
-        write.open_table(LOG).map_err(storage)?.insert(last.index, row.as_slice()).map_err(storage)?;
-        write.commit().map_err(storage)?;
+        log::append(self.log.db()?, last.index, &row)?;
         let on_disk = Instant::now();
         self.latch.advance(last, chain, tail.base.root)?;
         metrics::histogram!("strongroom_log_write_seconds").record(on_disk - begun);
@@ -304,46 +317,68 @@ impl Local {
         metrics::histogram!("strongroom_commit_commands").record(commands.len() as f64);
         tail.last = last;
         tail.chain = chain;
-        tail.bytes += row.len() as u64 + ROW_OVERHEAD;
+        tail.bytes += log::cost(&row);
         let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
         let Applied { state, changed, index, .. } = &mut *applied;
-        commands.iter().for_each(|command| changed.note(command));
+        changed.note(&commands, state);
         *index = last.index;
         Ok(apply(state, changed, last.index, time_s, commands))
     }
 
-    fn write_checkpoint(&self, tail: &mut Tail) -> Result<(), Fault> {
-        let base = {
-            // Shared with readers; the only writer is whoever holds the tail.
-            let applied = self.applied.read().map_err(|_| Fault::Latched)?;
-            checkpoint::write(
-                self.store.db()?,
-                &self.keys,
-                &tail.base,
-                (tail.last, tail.chain),
-                &applied.state,
-                &applied.changed,
-            )?
-        };
-        self.latch.advance(tail.last, tail.chain, base.root)?;
-        truncate(self.log.db()?, base.next_index())?;
-        tail.base = base;
-        tail.bytes = 0;
+    /// Called by who holds the turn.
+    fn write_checkpoint(&self) -> Result<(), Fault> {
+        let begun = Instant::now();
+        let (cut, base) = self.cut()?;
+        let (index, accounts) = (cut.last.index, cut.accounts.len());
+        let base = checkpoint::write(self.store.db()?, &self.keys, &base, cut, |ids| {
+            if self.closing.load(Ordering::Relaxed) {
+                return Err(Fault::Latched);
+            }
+            let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
+            let Applied { state, changed, .. } = &mut *applied;
+            Ok(changed.take_rows(ids, state))
+        })?;
+        let next_index = base.next_index();
         let snapshot = Arc::new(checkpoint::snapshot(self.store.db()?)?);
-        let done = {
+        {
+            let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
+            self.latch.advance(tail.last, tail.chain, base.root)?;
+            tail.base = base;
+        }
+        let thawed = {
             let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
             applied.snapshot = snapshot;
-            std::mem::take(&mut applied.changed)
+            applied.changed.thaw()
         };
-        tracing::debug!(index = tail.last.index, records = done.records.len(), "checkpoint");
+        drop(thawed);
+        while {
+            let _tail = self.tail.lock().map_err(|_| Fault::Latched)?;
+            log::trim(self.log.db()?, next_index)?
+        } {
+            thread::sleep(BREATH);
+        }
+        metrics::histogram!("strongroom_checkpoint_seconds").record(begun.elapsed());
+        tracing::debug!(index, accounts, "checkpoint");
         Ok(())
+    }
+
+    /// Where the log ends now is where the checkpoint is to stand.
+    fn cut(&self) -> Result<(Cut, Base), Fault> {
+        let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
+        self.latch.check()?;
+        let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
+        let Applied { state, changed, .. } = &mut *applied;
+        let globals = state.encode_globals();
+        let (accounts, records) = changed.cut(state);
+        tail.bytes = 0;
+        Ok((Cut { last: tail.last, chain: tail.chain, globals, accounts, records }, tail.base.clone()))
     }
 
     fn find_sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
         let (header, snapshot) = {
             let applied = self.applied.read().map_err(|_| Fault::Latched)?;
             let Some(header) = live_header(&applied.state, account, generation) else { return Ok(None) };
-            if let Some(change) = applied.changed.records.get(account) {
+            if let Some(change) = applied.changed.record(account) {
                 return check_sealed(change.clone(), header);
             }
             // Taken under the lock: the next checkpoint may hold the bytes of a later generation.
@@ -356,181 +391,43 @@ impl Local {
 
 impl Journal for Local {
     fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
-        self.latch.check()?;
+        let Shared { latch, turn, tail, checkpoint_bytes, .. } = &*self.shared;
+        latch.check()?;
         let draft = Draft::batch(time_s, &commands)?;
-        let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
-        self.latch.check()?;
-        let receipts = self.latch.close_on(shielded(|| self.append(&mut tail, draft, time_s, commands)))?;
-        if tail.bytes >= self.checkpoint_bytes.load(Ordering::Relaxed) {
-            // The batch itself is durable whatever becomes of the checkpoint; the next call hears of the failure.
-            self.latch.close_on(shielded(|| self.write_checkpoint(&mut tail))).ok();
+        // It changes every account, so what is being written is finished before.
+        let restores = commands.iter().any(|command| matches!(command, Command::Restore { .. }));
+        let _turn = if restores { Some(turn.lock().map_err(|_| Fault::Latched)?) } else { None };
+        let mut tail = tail.lock().map_err(|_| Fault::Latched)?;
+        latch.check()?;
+        let receipts = latch.close_on(shielded(|| self.shared.append(&mut tail, draft, time_s, commands)))?;
+        if tail.bytes >= checkpoint_bytes.load(Ordering::Relaxed)
+            && let Some(ask) = &self.ask
+        {
+            // Where one is asked for already, that one will do.
+            ask.try_send(()).ok();
         }
         Ok(receipts)
     }
 
     fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
-        self.latch.check()?;
-        self.latch.close_on(self.latch.confirm())?;
-        let applied = self.applied.read().map_err(|_| Fault::Latched)?;
+        let Shared { latch, applied, .. } = &*self.shared;
+        latch.check()?;
+        latch.close_on(latch.confirm())?;
+        let applied = applied.read().map_err(|_| Fault::Latched)?;
         look(&applied.state);
         Ok(applied.index)
     }
 
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
-        self.latch.check()?;
-        match shielded(|| self.find_sealed(account, generation)) {
+        self.shared.latch.check()?;
+        match shielded(|| self.shared.find_sealed(account, generation)) {
             // One account's bytes say nothing of the others'; a disk that fails does.
-            Err(fault @ Fault::Storage(_)) => Err(self.latch.close(fault)),
+            Err(fault @ Fault::Storage(_)) => Err(self.shared.latch.close(fault)),
             found => found,
         }
     }
 
     fn policy(&self) -> &Policy {
-        &self.policy
-    }
-}
-
-/// A new log with row 0, and a new checkpoint file without a checkpoint, both on disk.
-fn begin(
-    log: impl StorageBackend,
-    checkpoint: impl StorageBackend,
-    policy: &Policy,
-    keys: &Keys,
-) -> Result<(Store, Store, Tail), Fault> {
-    let (log, store) = (Store::open(log, LOG_CACHE)?, Store::open(checkpoint, CHECKPOINT_CACHE)?);
-    checkpoint::settle(store.db()?)?;
-    let last = LogId::default();
-    let (row, chain) = Draft::policy(policy).seal(keys, last, &CHAIN_BEGIN);
-    let write = durable(log.db()?)?;
-    {
-        let mut table = write.open_table(LOG).map_err(storage)?;
-        if table.first().map_err(storage)?.is_some() || checkpoint::load(store.db()?, keys)?.is_some() {
-            return Err(already_there());
-        }
-        table.insert(last.index, row.as_slice()).map_err(storage)?;
-    }
-    write.commit().map_err(storage)?;
-    Ok((log, store, Tail { last, chain, base: Base::default(), bytes: row.len() as u64 }))
-}
-
-fn already_there() -> Fault {
-    Fault::Storage("there is a journal already".to_owned())
-}
-
-/// Applies the rows that the checkpoint lacks, each proved by the chain, and holds the end of the log against the
-/// anchor (J5).
-fn replay(
-    log: &Database,
-    keys: &Keys,
-    latch: &Latch,
-    tail: &mut Tail,
-    found: Option<State>,
-) -> Result<(State, Changed), Fault> {
-    let held = latch.held();
-    let (mut state, mut changed) = (found, Changed::default());
-    let mut index = tail.base.next_index();
-    if let Some(last) = tail.base.last {
-        tail.last = last;
-        if last > held.last || held.sequence == 0 {
-            // A checkpoint is only ever written at a row that is anchored.
-            return Err(Fault::Anchor("the checkpoint is ahead of the anchor: it is another journal's".to_owned()));
-        }
-        check_against(&held, last, &tail.chain)?;
-    }
-    let read = log.begin_read().map_err(storage)?;
-    let table = match read.open_table(LOG) {
-        Ok(table) => Some(table),
-        Err(TableError::TableDoesNotExist(_)) => None,
-        Err(error) => return Err(storage(error)),
-    };
-    if let Some(table) = table {
-        for entry in table.range(index..).map_err(storage)? {
-            let (key, bytes) = entry.map_err(storage)?;
-            if key.value() != index {
-                return Err(Fault::Damaged(format!("log row {index} is missing, later ones are there")));
-            }
-            let bytes = bytes.value();
-            let row = Row::open(keys, bytes, index, &tail.chain)?;
-            check_against(&held, row.id, &row.chain)?;
-            match (row.entry, &mut state) {
-                (Entry::Policy(policy), None) => state = Some(State::new(policy)),
-                (Entry::Batch { time_s, commands }, Some(state)) => {
-                    commands.iter().for_each(|command| changed.note(command));
-                    apply(state, &mut changed, index, time_s, commands);
-                }
-                // Row 0 is never read behind a checkpoint, nor a later one before row 0.
-                _ => return Err(Fault::Damaged(format!("log row {index} is out of place"))),
-            }
-            (tail.last, tail.chain) = (row.id, row.chain);
-            tail.bytes += bytes.len() as u64 + ROW_OVERHEAD;
-            index += 1;
-        }
-    }
-    let Some(state) = state else {
-        return Err(match held.sequence {
-            0 => Fault::Storage("there is no journal here".to_owned()),
-            _ => Fault::Anchor(format!("the log is empty, the anchor names row {}", held.last.index)),
-        });
-    };
-    if held.sequence == 0 && tail.last.index > 0 {
-        return Err(Fault::Anchor(format!("the anchor is unused, the log goes up to row {}", tail.last.index)));
-    }
-    if tail.last < held.last {
-        return Err(Fault::Anchor(format!(
-            "an older copy of the store, or a truncated log: it ends at row {}, the anchor names row {}",
-            tail.last.index, held.last.index
-        )));
-    }
-    Ok((state, changed))
-}
-
-/// At the anchored index the log must have the anchored row.
-fn check_against(held: &Anchored, id: LogId, chain: &Chain) -> Result<(), Fault> {
-    let elsewhere = held.sequence == 0 || id.index != held.last.index;
-    if elsewhere || (id == held.last && *chain == held.chain) {
-        return Ok(());
-    }
-    Err(Fault::Anchor(format!(
-        "a fork: row {} is not the one that the anchor names; another copy has gone on from an earlier row",
-        id.index
-    )))
-}
-
-/// Removes the rows below `next_index`, which the checkpoint has.
-fn truncate(log: &Database, next_index: u64) -> Result<(), Fault> {
-    let write = durable(log)?;
-    write.open_table(LOG).map_err(storage)?.retain_in(..next_index, |_, _| false).map_err(storage)?;
-    write.commit().map_err(storage)
-}
-
-/// A transaction that is on disk when its commit returns.
-pub(super) fn durable(db: &Database) -> Result<WriteTransaction, Fault> {
-    let mut write = db.begin_write().map_err(storage)?;
-    write.set_durability(Durability::Immediate).map_err(storage)?;
-    // One phase would trust a checksum that is no MAC to tell a torn commit from a whole one.
-    write.set_two_phase_commit(true);
-    Ok(write)
-}
-
-fn backend(file: io::Result<File>) -> Result<FileBackend, Fault> {
-    FileBackend::new(file.map_err(folder_fault)?).map_err(storage)
-}
-
-fn folder_fault(error: io::Error) -> Fault {
-    Fault::Storage(format!("the journal's folder: {error}"))
-}
-
-/// The result of what touches redb. On a file whose pages were altered it panics in places, where we owe a fault; and
-/// what it leaves behind then is never used again, since the fault closes the journal or is one of opening it.
-fn shielded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Fault::Damaged("the store could not make sense of its own pages".to_owned())))
-}
-
-/// What redb says, as a fault.
-pub(super) fn storage(error: impl Into<redb::Error>) -> Fault {
-    match error.into() {
-        redb::Error::Corrupted(what) => Fault::Damaged(what),
-        error => Fault::Storage(error.to_string()),
+        &self.shared.policy
     }
 }

@@ -23,8 +23,12 @@ mod checkpoint;
 mod latch;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "local")]
+mod log;
 mod memory;
 mod row;
+#[cfg(feature = "local")]
+mod store;
 
 #[cfg(feature = "local")]
 pub use anchor::FileAnchor;

@@ -19,8 +19,12 @@ use crate::wrap::{Header, Sealed};
 pub trait Records {
     /// These are the account's sealed bytes from here on.
     fn put(&mut self, account: &AccountId, sealed: &Sealed);
-    /// The account has no sealed bytes from here on. Also told of an account that is forgotten, which never had any.
+    /// The account has no sealed bytes from here on.
     fn erase(&mut self, account: &AccountId);
+    /// An id never enrolled is forgotten; this is what was known of it. It has no sealed bytes.
+    fn forget(&mut self, id: &AccountId, was: &Account) {
+        let _ = (id, was);
+    }
 }
 
 /// What the vault remembers of itself, beside its accounts.
@@ -229,8 +233,8 @@ impl State {
                     let Some(id) = self.forgettable() else { break };
                     if let Some(account) = self.accounts.remove(&id) {
                         self.indexes.update(&id, Marks::of(&self.globals.policy, &account), Marks::default());
+                        records.forget(&id, &account);
                     }
-                    records.erase(&id);
                 }
                 Ok(Verdict::Done)
             }

@@ -147,11 +147,16 @@ impl Platter {
     }
 }
 
+/// What is to be done at the writes of a file.
+type Between = Box<dyn FnMut() + Send>;
+
 /// The disk and the anchor of one store.
 #[derive(Clone)]
 pub struct Disk {
     state: Arc<Mutex<State>>,
     anchor: Arc<MemoryAnchor>,
+    /// Done after each write of the checkpoint's file, where something is.
+    between: Arc<Mutex<Option<Between>>>,
 }
 
 impl Disk {
@@ -165,6 +170,7 @@ impl Disk {
         Disk {
             state: Arc::new(Mutex::new(State { files, ..State::default() })),
             anchor: Arc::new(MemoryAnchor::holding(anchored)),
+            between: Arc::default(),
         }
     }
 
@@ -179,6 +185,14 @@ impl Disk {
         let mut state = self.state.lock().unwrap();
         state.fail_at = Some(state.operations + n);
         state.half = half;
+    }
+
+    /// Runs `work` with `between` done after each write of the checkpoint's file, on the thread that writes.
+    pub fn with_between<R>(&self, between: impl FnMut() + Send + 'static, work: impl FnOnce() -> R) -> R {
+        *self.between.lock().unwrap() = Some(Box::new(between));
+        let result = work();
+        *self.between.lock().unwrap() = None;
+        result
     }
 
     pub fn operations(&self) -> u64 {
@@ -216,7 +230,7 @@ impl Disk {
     /// A copy of both files that goes on by itself, on the same anchor.
     pub fn copy(&self) -> Disk {
         let state = State { files: self.state.lock().unwrap().files.clone(), ..State::default() };
-        Disk { state: Arc::new(Mutex::new(state)), anchor: self.anchor.clone() }
+        Disk { state: Arc::new(Mutex::new(state)), anchor: self.anchor.clone(), between: Arc::default() }
     }
 
     /// The disk after the power has come back, or the process has started again; the anchor keeps its state. It lies
@@ -244,7 +258,7 @@ impl Disk {
         });
         let next = State { files, lie: state.lie, ..State::default() };
         let anchor = Arc::new(MemoryAnchor::holding(self.anchored()));
-        Disk { state: Arc::new(Mutex::new(next)), anchor }
+        Disk { state: Arc::new(Mutex::new(next)), anchor, between: Arc::default() }
     }
 }
 
@@ -309,6 +323,14 @@ impl StorageBackend for File {
             let offset = usize::try_from(offset).map_err(io::Error::other)?;
             let bytes = if result.is_ok() { data.to_vec() } else { data[..data.len() / 2].to_vec() };
             state.files[self.which].write(Write::Bytes { offset, bytes });
+        }
+        drop(state);
+        if self.which == CHECKPOINT {
+            let between = self.disk.between.lock().unwrap().take();
+            if let Some(mut between) = between {
+                between();
+                *self.disk.between.lock().unwrap() = Some(between);
+            }
         }
         result
     }
