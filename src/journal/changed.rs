@@ -1,6 +1,6 @@
 //! [`Changed`]: what the next checkpoint has to write.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::checkpoint::row_of;
@@ -8,16 +8,17 @@ use crate::account::AccountId;
 use crate::ledger::{Account, Command, Records, State};
 use crate::wrap::Sealed;
 
-/// Sealed bytes that were put, or `None` where they were erased.
-pub(super) type Sealings = HashMap<AccountId, Option<Sealed>>;
+/// Sealed bytes that were put, or `None` where they were erased. A tree: a hash table of a million entries stalls a batch
+/// for a tenth of a second when it grows.
+pub(super) type Sealings = BTreeMap<AccountId, Option<Sealed>>;
 
 /// What has changed since the last cut, and how it was at the cut while that is being written.
 #[derive(Default)]
 pub(super) struct Changed {
     records: Sealings,
-    /// Accounts that may have changed, with repetitions: pushing one costs a copy where a set would cost a hash on
-    /// every attempt.
-    accounts: Vec<AccountId>,
+    /// Accounts that may have changed, batch by batch, with repetitions: a copy each, where a set would cost a search on
+    /// every attempt, and one long vector a stall when it grows.
+    accounts: Vec<Vec<AccountId>>,
     /// Every account may have changed.
     all: bool,
     /// There while a checkpoint is being written.
@@ -28,7 +29,7 @@ pub(super) struct Changed {
 pub(super) struct Frozen {
     records: Arc<Sealings>,
     /// Rows that changed before they were written; `None` of an account that was not there.
-    rows: HashMap<AccountId, Option<Vec<u8>>>,
+    rows: BTreeMap<AccountId, Option<Vec<u8>>>,
     /// Up to here, in order of ids, all is written.
     written: Option<AccountId>,
 }
@@ -46,7 +47,7 @@ impl Changed {
     /// Notes whose accounts a batch may change, before it does. What [`Command::Forget`] forgets is told by
     /// [`Records::forget`]; nothing may be frozen where a [`Command::Restore`] changes every account.
     pub(super) fn note(&mut self, commands: &[Command], state: &State) {
-        self.accounts.extend(commands.iter().filter_map(Command::account));
+        self.accounts.push(commands.iter().filter_map(Command::account).copied().collect());
         self.all |= commands.iter().any(|command| matches!(command, Command::Restore { .. }));
         if let Some(frozen) = &mut self.frozen {
             for id in commands.iter().filter_map(Command::account) {
@@ -61,13 +62,13 @@ impl Changed {
     }
 
     /// Cuts here: what has changed up to now is to be written, and from now on what changes is kept as it was.
-    pub(super) fn cut(&mut self, state: &State) -> (Vec<AccountId>, Arc<Sealings>) {
+    pub(super) fn cut(&mut self, state: &State) -> (Vec<Vec<AccountId>>, Arc<Sealings>) {
         let mut cut = std::mem::take(self);
         if cut.all {
-            cut.accounts.extend(state.accounts().map(|(id, _)| *id));
+            cut.accounts.push(state.accounts().map(|(id, _)| *id).collect());
         }
         let records = Arc::new(cut.records);
-        self.frozen = Some(Frozen { records: Arc::clone(&records), rows: HashMap::new(), written: None });
+        self.frozen = Some(Frozen { records: Arc::clone(&records), rows: BTreeMap::new(), written: None });
         (cut.accounts, records)
     }
 
@@ -94,7 +95,11 @@ impl Records for Changed {
     }
 
     fn forget(&mut self, id: &AccountId, was: &Account) {
-        self.accounts.push(*id);
+        // Behind those of the batch that is being applied.
+        match self.accounts.last_mut() {
+            Some(batch) => batch.push(*id),
+            None => self.accounts.push(vec![*id]),
+        }
         if let Some(frozen) = &mut self.frozen {
             frozen.keep(id, || Some(row_of(was)));
         }
@@ -103,8 +108,6 @@ impl Records for Changed {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -164,7 +167,7 @@ mod tests {
             second.into_iter().for_each(|(time_s, commands)| run(&mut state, &mut changed, time_s, commands));
 
             let expected = rows_of(&state);
-            let (mut ids, _) = changed.cut(&state);
+            let mut ids = changed.cut(&state).0.concat();
             ids.sort_unstable();
             ids.dedup();
             let mut written = before;

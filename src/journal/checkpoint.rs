@@ -190,8 +190,8 @@ pub(super) struct Cut {
     pub(super) chain: Chain,
     /// [`State::encode_globals`] at that row.
     pub(super) globals: Vec<u8>,
-    /// Accounts that may have changed since the last checkpoint, with repetitions.
-    pub(super) accounts: Vec<AccountId>,
+    /// Accounts that may have changed since the last checkpoint, batch by batch, with repetitions.
+    pub(super) accounts: Vec<Vec<AccountId>>,
     /// Sealed records that have.
     pub(super) records: Arc<Sealings>,
 }
@@ -209,17 +209,19 @@ pub(super) fn write(
     db: &Database,
     keys: &Keys,
     base: &Base,
-    mut cut: Cut,
+    cut: Cut,
     mut rows: impl FnMut(&[AccountId]) -> Result<Vec<Option<Vec<u8>>>, Fault>,
 ) -> Result<Base, Fault> {
     // In order of key, neighbouring rows are written together.
-    cut.accounts.sort_unstable();
-    cut.accounts.dedup();
+    let mut ids = cut.accounts.concat();
+    drop(cut.accounts);
+    ids.sort_unstable();
+    ids.dedup();
     let mut next = Base { last: Some(cut.last), chain: cut.chain, previous: base.root, ..base.clone() };
     let write = durable(db)?;
     {
         let mut accounts = write.open_table(ACCOUNTS).map_err(storage)?;
-        for ids in cut.accounts.chunks(SLICE) {
+        for ids in ids.chunks(SLICE) {
             for (id, row) in ids.iter().zip(rows(ids)?) {
                 let before = match &row {
                     Some(row) => accounts.insert(&id.0, row.as_slice()),
@@ -236,10 +238,8 @@ pub(super) fn write(
             }
         }
         let mut records = write.open_table(RECORDS).map_err(storage)?;
-        let mut ids: Vec<_> = cut.records.keys().collect();
-        ids.sort_unstable();
-        for id in ids {
-            match &cut.records[id] {
+        for (id, sealed) in &*cut.records {
+            match sealed {
                 Some(sealed) => records.insert(&id.0, &sealed.as_bytes()[..]).map(drop),
                 None => records.remove(&id.0).map(drop),
             }

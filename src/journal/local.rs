@@ -329,7 +329,7 @@ impl Shared {
     fn write_checkpoint(&self) -> Result<(), Fault> {
         let begun = Instant::now();
         let (cut, base) = self.cut()?;
-        let (index, accounts) = (cut.last.index, cut.accounts.len());
+        let index = cut.last.index;
         let base = checkpoint::write(self.store.db()?, &self.keys, &base, cut, |ids| {
             if self.closing.load(Ordering::Relaxed) {
                 return Err(Fault::Latched);
@@ -345,12 +345,11 @@ impl Shared {
             self.latch.advance(tail.last, tail.chain, base.root)?;
             tail.base = base;
         }
-        let thawed = {
+        let past = {
             let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
-            applied.snapshot = snapshot;
-            applied.changed.thaw()
+            (std::mem::replace(&mut applied.snapshot, snapshot), applied.changed.thaw())
         };
-        drop(thawed);
+        drop(past);
         while {
             let _tail = self.tail.lock().map_err(|_| Fault::Latched)?;
             log::trim(self.log.db()?, next_index)?
@@ -358,7 +357,7 @@ impl Shared {
             thread::sleep(BREATH);
         }
         metrics::histogram!("strongroom_checkpoint_seconds").record(begun.elapsed());
-        tracing::debug!(index, accounts, "checkpoint");
+        tracing::debug!(index, "checkpoint");
         Ok(())
     }
 

@@ -37,6 +37,8 @@ pub use anchor::{Anchor, Anchored, LogId, MemoryAnchor};
 pub use local::Local;
 pub use memory::Memory;
 
+use std::sync::Arc;
+
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::ledger::{Command, Policy, State, Verdict};
@@ -102,6 +104,25 @@ pub trait Journal: Send + Sync {
 
     /// The policy that this journal was made under (L12).
     fn policy(&self) -> &Policy;
+}
+
+/// A journal that others hold too, an operator's program that asks for checkpoints for instance.
+impl<J: Journal + ?Sized> Journal for Arc<J> {
+    fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
+        (**self).commit(time_s, commands)
+    }
+
+    fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        (**self).read(look)
+    }
+
+    fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
+        (**self).sealed(account, generation)
+    }
+
+    fn policy(&self) -> &Policy {
+        (**self).policy()
+    }
 }
 
 #[cfg(test)]

@@ -136,6 +136,36 @@ impl Vault {
         Self::assemble(policy, Box::new(journal), clock, &secrets, epochs)
     }
 
+    /// A vault over a journal that the caller has opened. Its policy is the journal's. Whoever calls keeps `secrets` and
+    /// the root of `epochs`: what was enrolled under others does not open.
+    ///
+    /// ```
+    /// use strongroom::journal::Memory;
+    /// use strongroom::ledger::Policy;
+    /// use strongroom::vault::{FleetSecrets, ManualClock, Vault};
+    /// use strongroom::wrap::{EpochKeys, MemoryRoot, RootSource};
+    /// use std::sync::Arc;
+    ///
+    /// let root = MemoryRoot::new();
+    /// root.create(1)?;
+    /// let journal = Memory::create(Policy::development())?;
+    /// let (secrets, epochs) = (FleetSecrets::generate()?, EpochKeys::load(&root, 1)?);
+    /// let vault = Vault::over(Box::new(journal), Arc::new(ManualClock::new(1_800_000_000)), &secrets, epochs)?;
+    /// assert_eq!(vault.policy(), &Policy::development());
+    /// # Ok::<(), strongroom::error::Fault>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if the secrets lack a key.
+    pub fn over(
+        journal: Box<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        secrets: &FleetSecrets,
+        epochs: EpochKeys,
+    ) -> Result<Self, Fault> {
+        Self::assemble(journal.policy().clone(), journal, clock, secrets, epochs)
+    }
+
     /// Puts a vault together from its parts; who calls has checked the policy against the journal's.
     fn assemble(
         policy: Policy,
