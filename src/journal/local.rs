@@ -15,10 +15,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use redb::StorageBackend;
 
 use super::anchor::{Anchor, LogId};
@@ -39,6 +41,14 @@ use crate::wrap::Sealed;
 
 const LOG_FILE: &str = "log.redb";
 const CHECKPOINT_FILE: &str = "checkpoint.redb";
+/// So many times the size that calls for a checkpoint the log may grow to while one is written; then batches wait, since
+/// what has changed is kept in memory.
+const BACKLOG: u64 = 4;
+/// Reads of records that may be under way at once, on threads that mostly wait: a disk answers sixteen in little more
+/// time than one.
+const READERS: usize = 16;
+/// Records of a reader's task.
+const READS_MIN: usize = 4;
 /// Between two transactions that take rows out of the log, so that batches get their turn.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -78,12 +88,14 @@ pub(super) struct Shared {
     /// Held over a whole checkpoint, and before `tail`.
     turn: Mutex<()>,
     /// Held over a whole commit: batches take their turn here.
-    tail: Mutex<Tail>,
+    pub(super) tail: Mutex<Tail>,
     /// Written only by who holds `tail` or is writing a checkpoint, and never across I/O: readers do not wait for the
     /// disk.
     applied: RwLock<Applied>,
     pub(super) log: Store,
     store: Store,
+    /// Started by the first batch that is worth it.
+    readers: OnceLock<Option<ThreadPool>>,
     checkpoint_bytes: AtomicU64,
     /// Whether a checkpoint that is being written is to be given up.
     closing: AtomicBool,
@@ -242,6 +254,7 @@ impl Local {
             applied,
             log,
             store,
+            readers: OnceLock::new(),
             checkpoint_bytes: AtomicU64::new(CHECKPOINT_BYTES),
             closing: AtomicBool::new(false),
         });
@@ -259,11 +272,12 @@ impl Local {
     /// # Errors
     /// [`Fault::Storage`] and [`Fault::Anchor`], after which the journal is [`Fault::Latched`].
     pub fn checkpoint(&self) -> Result<(), Fault> {
-        self.shared.checkpoint()
+        self.shared.checkpoint(0)
     }
 
     /// From now on a checkpoint is written when the log since the last one has grown to so many bytes, in place of
     /// [`CHECKPOINT_BYTES`]. A smaller log is sooner replayed, a larger one writes an account that changes often once.
+    /// Batches that come faster than checkpoints are written wait once the log is four times as large.
     pub fn set_checkpoint_bytes(&self, bytes: u64) {
         self.shared.checkpoint_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -284,18 +298,26 @@ impl Shared {
     fn write_when_asked(&self, asked: &Receiver<()>) {
         while asked.recv().is_ok() && !self.closing.load(Ordering::Relaxed) {
             // A failure has closed the journal; the next call hears of it.
-            self.checkpoint().ok();
+            self.checkpoint(self.checkpoint_bytes()).ok();
         }
     }
 
-    fn checkpoint(&self) -> Result<(), Fault> {
+    /// A checkpoint, if the log has grown to so many bytes by the time it is its turn.
+    fn checkpoint(&self, from_bytes: u64) -> Result<(), Fault> {
         let _turn = self.turn.lock().map_err(|_| Fault::Latched)?;
         self.latch.check()?;
+        if self.tail.lock().map_err(|_| Fault::Latched)?.bytes < from_bytes {
+            return Ok(());
+        }
         match shielded(|| self.write_checkpoint()) {
             // Nothing failed, and what was written of it is as if it had never been begun.
             Err(_) if self.closing.load(Ordering::Relaxed) => Err(Fault::Latched),
             done => self.latch.close_on(done),
         }
+    }
+
+    fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoint_bytes.load(Ordering::Relaxed)
     }
 
     /// J1: the row is on disk, then the anchor names it, then the state shows it, then the receipts leave.
@@ -373,6 +395,27 @@ impl Shared {
         Ok((Cut { last: tail.last, chain: tail.chain, globals, accounts, records }, tail.base.clone()))
     }
 
+    fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
+        self.latch.check()?;
+        match shielded(|| self.find_sealed(account, generation)) {
+            // One account's bytes say nothing of the others'; a disk that fails does.
+            Err(fault @ Fault::Storage(_)) => Err(self.latch.close(fault)),
+            found => found,
+        }
+    }
+
+    /// The threads that read so many records, if it takes several.
+    fn readers(&self, records: usize) -> Option<&ThreadPool> {
+        if records <= READS_MIN {
+            return None;
+        }
+        let start = || {
+            let named = ThreadPoolBuilder::new().num_threads(READERS).thread_name(|at| format!("strongroom-read-{at}"));
+            named.build().inspect_err(|error| tracing::warn!(%error, "records are read one by one")).ok()
+        };
+        self.readers.get_or_init(start).as_ref()
+    }
+
     fn find_sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
         let (header, snapshot) = {
             let applied = self.applied.read().map_err(|_| Fault::Latched)?;
@@ -390,16 +433,21 @@ impl Shared {
 
 impl Journal for Local {
     fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
-        let Shared { latch, turn, tail, checkpoint_bytes, .. } = &*self.shared;
+        let Shared { latch, turn, tail, .. } = &*self.shared;
         latch.check()?;
         let draft = Draft::batch(time_s, &commands)?;
         // It changes every account, so what is being written is finished before.
         let restores = commands.iter().any(|command| matches!(command, Command::Restore { .. }));
-        let _turn = if restores { Some(turn.lock().map_err(|_| Fault::Latched)?) } else { None };
+        let turn = if restores { Some(turn.lock().map_err(|_| Fault::Latched)?) } else { None };
         let mut tail = tail.lock().map_err(|_| Fault::Latched)?;
         latch.check()?;
         let receipts = latch.close_on(shielded(|| self.shared.append(&mut tail, draft, time_s, commands)))?;
-        if tail.bytes >= checkpoint_bytes.load(Ordering::Relaxed)
+        let (bytes, most) = (tail.bytes, self.shared.checkpoint_bytes());
+        drop((tail, turn));
+        // The batch is durable whatever becomes of the checkpoint; the next call hears of a failure.
+        if bytes >= most.saturating_mul(BACKLOG) {
+            self.shared.checkpoint(most.saturating_mul(BACKLOG)).ok();
+        } else if bytes >= most
             && let Some(ask) = &self.ask
         {
             // Where one is asked for already, that one will do.
@@ -418,11 +466,14 @@ impl Journal for Local {
     }
 
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
-        self.shared.latch.check()?;
-        match shielded(|| self.shared.find_sealed(account, generation)) {
-            // One account's bytes say nothing of the others'; a disk that fails does.
-            Err(fault @ Fault::Storage(_)) => Err(self.shared.latch.close(fault)),
-            found => found,
+        self.shared.sealed(account, generation)
+    }
+
+    fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
+        let read = |(account, generation): &(AccountId, u32)| self.shared.sealed(account, *generation);
+        match self.shared.readers(asked.len()) {
+            None => asked.iter().map(read).collect(),
+            Some(pool) => pool.install(|| asked.par_iter().with_min_len(READS_MIN).map(read).collect()),
         }
     }
 

@@ -102,6 +102,12 @@ pub trait Journal: Send + Sync {
     /// [`Fault::Storage`], [`Fault::Latched`].
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault>;
 
+    /// [`Journal::sealed`] for several, one answer each, in their order. A journal on a disk has many reads under way at
+    /// once.
+    fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
+        asked.iter().map(|(account, generation)| self.sealed(account, *generation)).collect()
+    }
+
     /// The policy that this journal was made under (L12).
     fn policy(&self) -> &Policy;
 }
@@ -118,6 +124,10 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
         (**self).sealed(account, generation)
+    }
+
+    fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
+        (**self).sealed_each(asked)
     }
 
     fn policy(&self) -> &Policy {

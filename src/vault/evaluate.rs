@@ -171,12 +171,15 @@ impl Evaluator {
     /// Finds what each receipt names: its record, or the decoy where there is none. The last step that goes another way
     /// for one kind of account than for another.
     fn find(&self, journal: &dyn Journal, ready: Vec<Slotted<Ready>>) -> Vec<Outcome<Found>> {
-        let find_one = |ready: Ready| {
+        let live = ready.iter().filter(|(_, it)| it.receipt.live());
+        let asked: Vec<_> = live.map(|(_, it)| (*it.receipt.account(), it.receipt.generation())).collect();
+        let mut found = journal.sealed_each(&asked).into_iter();
+        let mut find_one = |ready: Ready| {
             if !ready.receipt.live() {
                 return Ok(Found { ready, account: NOBODY, generation: 0, sealed: self.decoy.clone() });
             }
             let (account, generation) = (*ready.receipt.account(), ready.receipt.generation());
-            let sealed = journal.sealed(&account, generation)?.ok_or(Refusal::Busy)?;
+            let sealed = found.next().unwrap_or_else(|| Err(missing_result()))?.ok_or(Refusal::Busy)?;
             Ok(Found { ready, account, generation, sealed })
         };
         ready.into_iter().map(|(slot, ready)| (slot, find_one(ready))).collect()
@@ -313,8 +316,8 @@ impl Evaluator {
     pub(super) fn records(&self, journal: &dyn Journal, asked: &[(AccountId, u32)]) -> Vec<Result<Record, Stop>> {
         let mut slots: Vec<Option<Stop>> = Vec::with_capacity(asked.len());
         let mut found = Vec::with_capacity(asked.len());
-        for (account, generation) in asked {
-            slots.push(match journal.sealed(account, *generation) {
+        for ((account, generation), sealed) in asked.iter().zip(journal.sealed_each(asked)) {
+            slots.push(match sealed {
                 Ok(Some(sealed)) => {
                     found.push((account, *generation, sealed));
                     None

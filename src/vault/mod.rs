@@ -31,6 +31,7 @@
 //! | `strongroom_commit_commands` | histogram | commands of a commit |
 //! | `strongroom_log_write_seconds` | histogram | writing a commit to the log, until the disk has it |
 //! | `strongroom_anchor_seconds` | histogram | moving the anchor |
+//! | `strongroom_checkpoint_seconds` | histogram | writing a checkpoint, beside which commits go on |
 
 mod clock;
 mod enrol;

@@ -105,6 +105,21 @@ fn a_checkpoint_is_written_by_itself_and_empties_the_log() {
 }
 
 #[test]
+fn batches_wait_where_checkpoints_do_not_keep_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let anchor: Arc<dyn Anchor> = Arc::new(MemoryAnchor::new());
+    let journal = Local::create(folder.path(), policy(), &key(), anchor).unwrap();
+    journal.set_checkpoint_bytes(3_000);
+    let mut most = 0;
+    for round in 0..60 {
+        journal.commit(round, batch(round)).unwrap();
+        most = most.max(journal.shared.tail.lock().unwrap().bytes);
+    }
+    // Some 120,000 bytes came as fast as they could; a batch has some 2,000.
+    assert!((3_000..12_000).contains(&most), "the log grew to {most} bytes");
+}
+
+#[test]
 fn batches_go_on_while_checkpoints_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let anchor: Arc<dyn Anchor> = Arc::new(MemoryAnchor::new());
