@@ -91,6 +91,8 @@ struct Load {
 /// A vault over such a journal, and people who have records there.
 struct World {
     folder: PathBuf,
+    root: MemoryRoot,
+    secrets: FleetSecrets,
     vault: Vault,
     load: Load,
 }
@@ -155,13 +157,10 @@ impl World {
     fn new(folder: PathBuf, accounts: u64, people: usize) -> Self {
         fs::create_dir(&folder).unwrap();
         let anchor: Arc<dyn Anchor> = Arc::new(FileAnchor::create(folder.join("anchor")).unwrap());
-        let journal = Arc::new(Local::create(folder.join("store"), policy(), &journal_key(), anchor).unwrap());
+        let journal = Local::create(folder.join("store"), policy(), &journal_key(), anchor).unwrap();
         let root = MemoryRoot::new();
         root.create(1).unwrap();
-        let (secrets, epochs) = (FleetSecrets::generate().unwrap(), EpochKeys::load(&root, 1).unwrap());
-        let clock = Arc::new(SystemClock::new(policy().skew_max_s).unwrap());
-        let vault = Vault::over(Box::new(Arc::clone(&journal)), clock, &secrets, epochs).unwrap();
-        let world = World { folder, vault, load: Load::new(journal, accounts) };
+        let world = World::over(folder, journal, root, FleetSecrets::generate().unwrap(), accounts);
         for people in (0..people).collect::<Vec<_>>().chunks(BATCH) {
             let begun: Vec<_> = people
                 .iter()
@@ -177,6 +176,24 @@ impl World {
             });
         }
         world
+    }
+
+    fn over(folder: PathBuf, journal: Local, root: MemoryRoot, secrets: FleetSecrets, accounts: u64) -> Self {
+        let journal = Arc::new(journal);
+        let epochs = EpochKeys::load(&root, 1).unwrap();
+        let clock = Arc::new(SystemClock::new(policy().skew_max_s).unwrap());
+        let vault = Vault::over(Box::new(Arc::clone(&journal)), clock, &secrets, epochs).unwrap();
+        World { folder, root, secrets, vault, load: Load::new(journal, accounts) }
+    }
+
+    /// Closes the vault, opens its journal in another process, and then here again.
+    fn opened_elsewhere(self) -> (Self, Opened) {
+        let World { folder, root, secrets, vault, load } = self;
+        let accounts = load.accounts;
+        drop((vault, load));
+        let opened = Opened::elsewhere(&folder);
+        let journal = open(&folder).unwrap();
+        (World::over(folder, journal, root, secrets, accounts), opened)
     }
 
     /// Replies of the vault, and how long they took.
@@ -282,13 +299,22 @@ fn open_here(folder: &Path) {
     println!("{} {} {accounts}", took.as_secs_f64(), resident() - before);
 }
 
-/// Seconds, bytes of memory, and accounts.
-fn open_elsewhere(folder: &Path) -> (f64, f64, f64) {
-    let output = Process::new(std::env::current_exe().unwrap()).arg(OPEN).arg(folder).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let words = String::from_utf8(output.stdout).unwrap();
-    let numbers: Vec<f64> = words.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    (numbers[0], numbers[1], numbers[2])
+/// What a process says that has opened a journal.
+struct Opened {
+    seconds: f64,
+    bytes: f64,
+    accounts: f64,
+}
+
+impl Opened {
+    fn elsewhere(folder: &Path) -> Self {
+        let output = Process::new(std::env::current_exe().unwrap()).arg(OPEN).arg(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let words = String::from_utf8(output.stdout).unwrap();
+        let numbers: Vec<f64> = words.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        let &[seconds, bytes, accounts] = numbers.as_slice() else { panic!("it said {words}") };
+        Opened { seconds, bytes, accounts }
+    }
 }
 
 fn main() {
@@ -316,7 +342,7 @@ fn main() {
     let few = World::new(folder.path().join("few"), FEW, people);
     few.load.enrol(0..FEW, 0);
     few.load.checkpoint();
-    let mut many = World::new(folder.path().join("many"), accounts, people);
+    let many = World::new(folder.path().join("many"), accounts, people);
     let beside = folder.path().join("bystander");
     let begun = Instant::now();
     let (mut times, mut fsyncs) = beside_bystander(&beside, || many.load.enrol(0..accounts, 0));
@@ -324,6 +350,11 @@ fn main() {
     println!("loaded through the journal in {took:.0} s, {:.0} accounts a second", accounts as f64 / took);
     print_pause("commits of 1,024 enrolments", &mut times, &mut fsyncs);
     many.print_disk("loaded");
+    let (mut many, opened) = many.opened_elsewhere();
+    assert_eq!(opened.accounts as u64, accounts + people as u64);
+    println!("opened from a checkpoint in {:.1} s", opened.seconds);
+    let each = opened.bytes / opened.accounts;
+    println!("P9 {each:.0} bytes of memory an account with an empty window, 80 MB of caches included (at most 160)");
 
     let (mut quiet, mut fsyncs) =
         beside_bystander(&beside, || (0..rounds).map(|_| many.load.charge()).collect::<Vec<_>>());
@@ -370,21 +401,19 @@ fn main() {
     many.load.enrol((0..accounts).step_by(2), 2);
     many.print_disk("and enrolled again");
 
-    let store = many.folder.clone();
-    drop(many);
-    let (seconds, bytes, found) = open_elsewhere(&store);
-    assert_eq!(found as u64, accounts + people as u64);
-    println!("opened from a checkpoint in {seconds:.1} s");
-    println!("P9 {:.0} bytes of memory an account, redb's caches included (at most 160)", bytes / found);
-    let mut load = Load::new(Arc::new(open(&store).unwrap()), accounts);
-    let _times: Vec<_> = (0..rounds).map(|_| load.charge()).collect();
-    drop(load);
-    let (seconds, ..) = open_elsewhere(&store);
-    println!("opened from that checkpoint and a log of {} charges in {seconds:.1} s", rounds * BATCH);
+    (0..rounds).for_each(|_| {
+        many.load.charge();
+    });
+    let (many, opened) = many.opened_elsewhere();
+    println!("opened from a checkpoint and a log of {} charges in {:.1} s", rounds * BATCH, opened.seconds);
+    println!("{:.0} bytes of memory an account, as windows are filled now", opened.bytes / opened.accounts);
 
     // The counters, as the disk has them: every account is there, and charges were not lost.
-    let (opened, mut spent) = (open(&store).unwrap(), 0);
-    opened.read(&mut |state| spent = state.accounts().map(|(_, account)| u64::from(account.spent())).sum()).unwrap();
+    let mut spent = 0;
+    many.load
+        .journal
+        .read(&mut |state| spent = state.accounts().map(|(_, account)| u64::from(account.spent())).sum())
+        .unwrap();
     let charged = 2 * (rounds * BATCH) as u64 + people as u64;
     assert!(spent >= charged, "{spent} attempts are counted, at least {charged} were made");
     assert!(testing || pause <= PAUSE, "a checkpoint makes commits wait");
