@@ -8,6 +8,9 @@
 //! the file. A checkpoint is written, then the anchor takes its root, then the rows in it leave the log; a crash between
 //! any two of these is mended at opening.
 //!
+//! Batches that come while a row is being written make the next row together ([`Line`]), so the disk is waited for once
+//! for all of them.
+//!
 //! Batches do not wait for a checkpoint. It stands at one row, the *cut*, and takes its accounts from the live state a
 //! few hundred at a time; a batch that comes between keeps the rows it is about to change as they were ([`Changed`]).
 
@@ -28,6 +31,7 @@ use super::applied::{apply, check_sealed, live_header};
 use super::changed::Changed;
 use super::checkpoint::{self, Base, Cut, Snapshot};
 use super::latch::{Latch, check_kind};
+use super::line::{Batch, Line};
 use super::log::{self, Tail};
 use super::row::{Draft, Keys};
 use super::store::{Paced, Store, backend, folder_fault, shielded, storage};
@@ -87,7 +91,9 @@ pub(super) struct Shared {
     latch: Latch,
     /// Held over a whole checkpoint, and before `tail`.
     turn: Mutex<()>,
-    /// Held over a whole commit: batches take their turn here.
+    /// Where batches meet.
+    line: Line,
+    /// Held over the writing of a row.
     pub(super) tail: Mutex<Tail>,
     /// Written only by who holds `tail` or is writing a checkpoint, and never across I/O: readers do not wait for the
     /// disk.
@@ -250,6 +256,7 @@ impl Local {
             policy,
             latch,
             turn: Mutex::default(),
+            line: Line::default(),
             tail: Mutex::new(tail),
             applied,
             log,
@@ -321,13 +328,9 @@ impl Shared {
     }
 
     /// J1: the row is on disk, then the anchor names it, then the state shows it, then the receipts leave.
-    fn append(
-        &self,
-        tail: &mut Tail,
-        draft: Draft,
-        time_s: u64,
-        commands: Vec<Command>,
-    ) -> Result<Vec<Committed>, Fault> {
+    fn append(&self, tail: &mut Tail, batch: Batch) -> Result<Vec<Committed>, Fault> {
+        let Batch { draft, commands } = batch;
+        let time_s = draft.time_s();
         let last = LogId { index: tail.last.index + 1, ..tail.last };
         let (row, chain) = draft.seal(&self.keys, last, &tail.chain);
         let begun = Instant::now();
@@ -433,18 +436,23 @@ impl Shared {
 
 impl Journal for Local {
     fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
-        let Shared { latch, turn, tail, .. } = &*self.shared;
+        let Shared { latch, turn, line, tail, .. } = &*self.shared;
         latch.check()?;
         let draft = Draft::batch(time_s, &commands)?;
         // It changes every account, so what is being written is finished before.
         let restores = commands.iter().any(|command| matches!(command, Command::Restore { .. }));
         let turn = if restores { Some(turn.lock().map_err(|_| Fault::Latched)?) } else { None };
-        let mut tail = tail.lock().map_err(|_| Fault::Latched)?;
-        latch.check()?;
-        let receipts = latch.close_on(shielded(|| self.shared.append(&mut tail, draft, time_s, commands)))?;
-        let (bytes, most) = (tail.bytes, self.shared.checkpoint_bytes());
-        drop((tail, turn));
-        // The batch is durable whatever becomes of the checkpoint; the next call hears of a failure.
+        let mut bytes = 0;
+        let receipts = line.commit(Batch { draft, commands }, |batch| {
+            let mut tail = tail.lock().map_err(|_| Fault::Latched)?;
+            latch.check()?;
+            let receipts = latch.close_on(shielded(|| self.shared.append(&mut tail, batch)));
+            bytes = tail.bytes;
+            receipts
+        })?;
+        drop(turn);
+        let most = self.shared.checkpoint_bytes();
+        // The row is durable whatever becomes of the checkpoint; the next call hears of a failure.
         if bytes >= most.saturating_mul(BACKLOG) {
             self.shared.checkpoint(most.saturating_mul(BACKLOG)).ok();
         } else if bytes >= most

@@ -22,6 +22,8 @@ mod changed;
 mod checkpoint;
 mod latch;
 #[cfg(feature = "local")]
+mod line;
+#[cfg(feature = "local")]
 mod local;
 #[cfg(feature = "local")]
 mod log;
@@ -79,8 +81,9 @@ impl Committed {
 ///
 /// Calls may come from several threads at once; batches take their turn, readers wait for no disk.
 pub trait Journal: Send + Sync {
-    /// Makes the commands durable as one row dated `time_s` (seconds), applies them in order, and returns one receipt
-    /// each. State time becomes the later of its own and `time_s`. An empty batch moves state time and nothing else.
+    /// Makes the commands durable in one row dated `time_s` (seconds), applies them in order, and returns one receipt
+    /// each. Batches that others commit at the same time may share the row, which then has the latest of their dates.
+    /// State time becomes the later of its own and `time_s`. An empty batch moves state time and nothing else.
     ///
     /// # Errors
     /// [`Fault::Storage`], [`Fault::Anchor`] when the row could not be made durable: nothing is acknowledged, and the

@@ -20,8 +20,8 @@ pub(super) const ROW_VERSION: u8 = 1;
 const POLICY_MAX: usize = 4096;
 const KIND_POLICY: u8 = 0;
 const KIND_BATCH: u8 = 1;
-/// The log id stands behind the version.
-const ID_AT: usize = 1;
+/// Bytes around a batch's commands: version, log id, time, kind, count, chain.
+const FRAME_LEN: usize = 1 + LogId::LEN + 8 + 1 + 4 + CHAIN_BEGIN.len();
 /// Room for one charge; longer commands grow the buffer.
 const COMMAND_HINT: usize = 56;
 
@@ -71,8 +71,22 @@ pub(super) fn first_half(mac: &[u8; 64]) -> [u8; 32] {
     half
 }
 
-/// A row whose place in the log is not known yet, so that writing it out needs no lock.
-pub(super) struct Draft(Vec<u8>);
+/// A row whose place in the log is not known yet, so that writing out what it holds needs no lock.
+pub(super) struct Draft {
+    time_s: u64,
+    kind: u8,
+    /// Commands of a batch.
+    count: usize,
+    /// The policy, or the commands one behind another.
+    content: Vec<u8>,
+}
+
+/// A batch of nothing.
+impl Default for Draft {
+    fn default() -> Self {
+        Draft { time_s: 0, kind: KIND_BATCH, count: 0, content: Vec::new() }
+    }
+}
 
 impl Draft {
     /// A batch, dated `time_s`.
@@ -80,41 +94,64 @@ impl Draft {
         if commands.len() > BATCH_MAX {
             return Err(Fault::Limit(format!("{} commands in a batch, at most {BATCH_MAX} fit", commands.len())));
         }
-        let mut writer = Writer::with_capacity(64 + commands.len() * COMMAND_HINT);
-        head(&mut writer, time_s, KIND_BATCH);
-        writer.u32(commands.len() as u32);
+        let mut writer = Writer::with_capacity(commands.len() * COMMAND_HINT);
         for command in commands {
             command.write(&mut writer);
         }
-        let row = writer.finish();
-        if row.len() + CHAIN_BEGIN.len() > ROW_MAX {
-            return Err(Fault::Limit(format!("a batch of {} bytes, at most {ROW_MAX} fit", row.len())));
+        let content = writer.finish();
+        if content.len() + FRAME_LEN > ROW_MAX {
+            return Err(Fault::Limit(format!("a batch of {} bytes, at most {ROW_MAX} fit", content.len())));
         }
-        Ok(Draft(row))
+        Ok(Draft { time_s, count: commands.len(), content, ..Draft::default() })
     }
 
     /// The first row of a journal.
     pub(super) fn policy(policy: &Policy) -> Self {
         let mut writer = Writer::default();
-        head(&mut writer, 0, KIND_POLICY);
         writer.counted(&policy.encode());
-        Draft(writer.finish())
+        Draft { kind: KIND_POLICY, content: writer.finish(), ..Draft::default() }
     }
 
     /// The row's bytes at `id`, behind a row whose chain is `previous`; and the chain at it.
     pub(super) fn seal(self, keys: &Keys, id: LogId, previous: &Chain) -> (Vec<u8>, Chain) {
-        let Draft(mut row) = self;
-        let mut place = Writer::with_capacity(LogId::LEN);
-        id.write(&mut place);
-        row[ID_AT..ID_AT + LogId::LEN].copy_from_slice(&place.finish());
+        let mut writer = Writer::with_capacity(self.content.len() + FRAME_LEN);
+        writer.u8(ROW_VERSION);
+        id.write(&mut writer);
+        writer.u64(self.time_s).u8(self.kind);
+        if self.kind == KIND_BATCH {
+            writer.u32(self.count as u32);
+        }
+        writer.bytes(&self.content);
+        let mut row = writer.finish();
         let chain = keys.chain(previous, &row);
         row.extend_from_slice(&chain);
         (row, chain)
     }
 }
 
-fn head(writer: &mut Writer, time_s: u64, kind: u8) {
-    writer.u8(ROW_VERSION).bytes(&[0; LogId::LEN]).u64(time_s).u8(kind);
+/// Batches that share a row.
+#[cfg(feature = "local")]
+impl Draft {
+    /// Whether a row can hold another batch's commands behind these.
+    pub(super) fn has_room_for(&self, other: &Draft) -> bool {
+        self.count + other.count <= BATCH_MAX && self.content.len() + other.content.len() + FRAME_LEN <= ROW_MAX
+    }
+
+    /// Puts another batch behind this one. The row is dated by the later of the two, as its state will be.
+    pub(super) fn add(&mut self, other: Draft) {
+        self.time_s = self.time_s.max(other.time_s);
+        self.count += other.count;
+        if self.content.is_empty() {
+            self.content = other.content;
+        } else {
+            self.content.extend(other.content);
+        }
+    }
+
+    /// The latest time that is asked for, in seconds.
+    pub(super) fn time_s(&self) -> u64 {
+        self.time_s
+    }
 }
 
 /// What a row holds.

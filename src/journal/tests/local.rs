@@ -217,10 +217,11 @@ fn readers_and_writers_in_many_threads_agree() {
     });
     let live = |journal: &Local| {
         let mut bytes = Vec::new();
-        assert_eq!(journal.read(&mut |state| bytes = state.encode()), Ok(160));
-        bytes
+        let index = journal.read(&mut |state| bytes = state.encode()).unwrap();
+        (index, bytes)
     };
     let before = live(&journal);
+    assert!((40..=160).contains(&before.0), "160 batches in {} rows, of which four at most share one", before.0);
     drop(journal);
     let journal = Local::open(folder.path().join("store"), &Policy::development(), &key(), anchor).unwrap();
     assert_eq!(live(&journal), before);
