@@ -7,7 +7,7 @@
 //! | id | invariant |
 //! |---|---|
 //! | J1 | the row is on disk, then the anchor names it, and only then a receipt leaves or a reader sees it |
-//! | J2 | after any crash nothing acknowledged is missing, and nothing is there but acknowledged batches and at most the one in flight |
+//! | J2 | after any crash nothing acknowledged is missing, and nothing is there but acknowledged rows and at most the one in flight |
 //! | J3 | replaying the rows gives the live state, byte for byte (L5) |
 //! | J4 | after a failure every call says [`Fault::Latched`], until the journal is opened again |
 //! | J5 | a disk that contradicts its anchor is never served: an older copy, a fork, a truncated log |
@@ -79,7 +79,7 @@ impl Committed {
 
 /// A batch of commands in, durable receipts out, in order.
 ///
-/// Calls may come from several threads at once; batches take their turn, readers wait for no disk.
+/// Calls may come from several threads at once; batches take their turn or share a row, readers wait for no disk.
 pub trait Journal: Send + Sync {
     /// Makes the commands durable in one row dated `time_s` (seconds), applies them in order, and returns one receipt
     /// each. Batches that others commit at the same time may share the row, which then has the latest of their dates.
