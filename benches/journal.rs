@@ -12,52 +12,27 @@
 //! `cargo bench --bench journal` prints P6; test mode (`cargo test --benches`) runs everything small.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod accounts;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use accounts::{Dice, id, sealed};
 use criterion::{Criterion, Throughput};
 use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition};
-use strongroom::account::AccountId;
 use strongroom::journal::{Anchor, FileAnchor, Journal, Local};
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Verdict};
 use strongroom::secret::Secret;
 use strongroom::wire::Writer;
-use strongroom::wrap::{Header, SEALED_LEN, Sealed};
 
 const BATCH: usize = 1024;
 const ROWS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("accounts");
 
-/// Splitmix64: choices that repeat.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
-fn id(person: u64) -> AccountId {
-    let mut dice = Dice(person);
-    let mut bytes = [0; 32];
-    bytes.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&dice.roll().to_be_bytes()));
-    AccountId(bytes)
-}
-
 fn policy() -> Policy {
     // Windows that do not fill up, so that every charge of the run changes a counter.
     Policy { attempts_max: 64, lifetime_max: 4096, ..Policy::development() }
-}
-
-fn sealed() -> Sealed {
-    let mut bytes = [0; SEALED_LEN];
-    bytes[..7].copy_from_slice(&Header { epoch: 1, key_number: 1 }.encode());
-    Sealed::from_bytes(&bytes).unwrap()
 }
 
 /// Our journal, and what it must hold.
@@ -79,7 +54,7 @@ impl Ours {
                 generation: 0,
                 expiry_s: u64::MAX,
                 finish: [1; 32],
-                sealed: sealed(),
+                sealed: sealed(*person),
             });
             journal.commit(1, enrolments.collect()).unwrap();
         }

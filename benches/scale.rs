@@ -17,6 +17,8 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod accounts;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use accounts::{Dice, id, sealed};
 use strongroom::account::AccountId;
 use strongroom::client::{Code, Enrolment, Recovery, Terms};
 use strongroom::error::Fault;
@@ -32,7 +35,7 @@ use strongroom::journal::{Anchor, FileAnchor, Journal, Local};
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Verdict};
 use strongroom::secret::Secret;
 use strongroom::vault::{Admitted, FleetSecrets, SystemClock, Vault};
-use strongroom::wrap::{EpochKeys, Header, MemoryRoot, RootSource, SEALED_LEN, Sealed};
+use strongroom::wrap::{EpochKeys, MemoryRoot, RootSource};
 
 const BATCH: usize = 1024;
 /// Accounts of the small vault that P9 compares with.
@@ -50,26 +53,6 @@ fn policy() -> Policy {
 
 fn journal_key() -> Secret<[u8; 32]> {
     Secret::new([7; 32])
-}
-
-/// Splitmix64: choices that repeat.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
-fn id(number: u64) -> AccountId {
-    let mut dice = Dice(number);
-    let mut bytes = [0; 32];
-    bytes.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&dice.roll().to_be_bytes()));
-    AccountId(bytes)
 }
 
 fn name(person: usize) -> AccountId {
@@ -122,14 +105,13 @@ impl Load {
     }
 
     fn enrol(&self, numbers: impl Iterator<Item = u64>, generation: u32) -> Vec<Duration> {
-        let mut bytes = [0; SEALED_LEN];
-        bytes[..7].copy_from_slice(&Header { epoch: 1, key_number: 1 }.encode());
         let finish = [generation as u8; 32];
-        self.each(numbers, |number| {
-            let mut bytes = bytes;
-            bytes[8..16].copy_from_slice(&number.to_be_bytes());
-            let sealed = Sealed::from_bytes(&bytes).unwrap();
-            Command::Enrol { account: id(number), generation, expiry_s: u64::MAX, finish, sealed }
+        self.each(numbers, |number| Command::Enrol {
+            account: id(number),
+            generation,
+            expiry_s: u64::MAX,
+            finish,
+            sealed: sealed(number),
         })
     }
 

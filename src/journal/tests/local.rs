@@ -25,10 +25,14 @@ fn open(folder: &Path, anchor: &Arc<dyn Anchor>) -> Result<Local, Fault> {
 /// The journal holds what the rules say, the sealed bytes of every account included.
 fn check(journal: &Local, expected: &Expected) {
     journal.read(&mut |state| assert_eq!(state.encode(), expected.state.encode())).unwrap();
+    let (mut asked, mut answers) = (Vec::new(), Vec::new());
     for (id, account) in expected.state.accounts() {
-        let expected = expected.records.0.get(id).cloned();
-        assert_eq!(journal.sealed(id, account.generation()).unwrap(), expected.filter(|_| account.is_live()));
+        let expected = expected.records.0.get(id).cloned().filter(|_| account.is_live());
+        assert_eq!(journal.sealed(id, account.generation()).unwrap(), expected);
+        asked.push((*id, account.generation()));
+        answers.push(Ok(expected));
     }
+    assert_eq!(journal.sealed_each(&asked), answers, "many at once, in their order");
 }
 
 /// One batch of everything that can happen.
