@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use crate::engine::sha512::{BLOCK_LEN, Midstate, Prefix};
-use crate::engine::{Backend, ELEMENT_LEN, Point, Scalar, backend, in_chunks};
+use crate::engine::{Backend, DEEP, ELEMENT_LEN, Point, Scalar, backend, in_chunks};
 use crate::error::Fault;
 use crate::secret::Secret;
 
@@ -38,7 +38,7 @@ pub const SEED_LEN: usize = 32;
 /// # Errors
 /// [`Fault::Miscalculated`] if the machine miscalculated.
 pub fn blind_evaluate(items: &[(&Scalar, &Point)]) -> Result<Vec<[u8; ELEMENT_LEN]>, Fault> {
-    let evaluated = in_chunks(items, |chunk| match backend().multiply(chunk) {
+    let evaluated = in_chunks::<DEEP, _, _>(items, |chunk| match backend().multiply(chunk) {
         Ok(evaluated) => evaluated.into_iter().map(Ok).collect(),
         Err(fault) => vec![Err(fault); chunk.len()],
     });

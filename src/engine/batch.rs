@@ -1,7 +1,8 @@
 //! The doors of the engine on lanes: requests into lanes, answers out of them.
 //!
 //! Eight requests or more: each has a lane of its own. One to six that are left over have their four multiplications
-//! spread over lanes instead, which is fewer passes. Lanes without a request hold the identity.
+//! spread over lanes instead, which is fewer passes, and up to four multiplications have two lanes each. Lanes without a
+//! request hold the identity.
 
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
@@ -9,8 +10,9 @@ use zeroize::Zeroize;
 use super::field::{Tight, bytes_of, words_of};
 use super::ladder::Ladder;
 use super::lanes::{LANES, Lanes, Row};
-use super::point::{Affine, GENERATOR, Point};
+use super::point::{Affine, Point};
 use super::scalar::{Reduce, Signs, SignsOfHalf};
+use super::split::{self, SPLIT};
 use super::{ELEMENT_LEN, Element, Exchange, Exchanged, Scalar, fixed_base, ristretto, tally};
 use crate::error::Fault;
 use crate::limits::CHUNK;
@@ -20,11 +22,8 @@ use crate::secret::declassified::{Reason, declassified};
 /// x and y of a point, as limbs.
 pub(super) type Coordinates = [[u64; 5]; 2];
 
-/// Encoding of the generator, RFC 9496 appendix A.1.
-const GENERATOR_ENCODING: [u8; ELEMENT_LEN] = [
-    0xe2, 0xf2, 0xae, 0x0a, 0x6a, 0xbc, 0x4e, 0x71, 0xa8, 0x84, 0xa9, 0x61, 0xc5, 0x00, 0x51, 0x5f, 0x58, 0xe3, 0x0b,
-    0x6a, 0xa5, 0x82, 0xdd, 0x8d, 0xb6, 0xa6, 0x59, 0x45, 0xe0, 0x8d, 0x2d, 0x76,
-];
+/// x and y of the identity.
+const IDENTITY: Coordinates = [[0; 5], [1, 0, 0, 0, 0]];
 
 /// A scalar and what it multiplies.
 type Product<'a> = (&'a Scalar, &'a super::Point);
@@ -157,7 +156,8 @@ type Places = [(usize, usize); PRODUCTS];
 /// drop.
 struct Products<L: Lanes> {
     token: L::Token,
-    ladder: Ladder<L>,
+    /// Made when more than four products are wanted at once. Boxed, so that a chunk with fewer does without its room.
+    ladder: Option<Box<Ladder<L>>>,
     points: Vec<Point<L>>,
 }
 
@@ -171,7 +171,13 @@ impl<L: Lanes> Products<L> {
     fn new(token: L::Token) -> Self {
         // With less room, a growing vector would leave copies behind.
         let points = Vec::with_capacity(PRODUCTS * CHUNK / LANES);
-        Products { token, ladder: Ladder::new(token), points }
+        Products { token, ladder: None, points }
+    }
+
+    /// Out of line, so that the room it is made in is not added to the stack of the work that follows.
+    #[inline(never)]
+    fn ladder(&mut self) -> &mut Ladder<L> {
+        self.ladder.get_or_insert_with(|| Box::new(Ladder::new(self.token)))
     }
 
     /// A lane for each login.
@@ -187,10 +193,8 @@ impl<L: Lanes> Products<L> {
         places.extend((0..items.len()).map(|lane| std::array::from_fn(|number| (first + number, lane))));
     }
 
-    /// A lane for each product of each login. Those of the generator go with the others where that takes no further
-    /// vector.
+    /// Lanes for each product of each login.
     fn spread(&mut self, items: &[Exchange<'_>], places: &mut Vec<Places>) {
-        let generator = generator();
         let first = self.points.len();
         let variable = items.iter().flat_map(|item| {
             [
@@ -200,56 +204,68 @@ impl<L: Lanes> Products<L> {
                 (item.server_ephemeral, item.client_static),
             ]
         });
-        let mut products: Vec<Product<'_>> = variable.collect();
-        let vectors = products.len().div_ceil(LANES);
-        let together = items.len() * PRODUCTS <= vectors * LANES;
-        let (mut base_vector, mut base_lane) = (first + vectors, 0);
-        if together {
-            (base_vector, base_lane) = (first, products.len());
-            products.extend(items.iter().map(|item| (item.server_ephemeral, &generator)));
-        }
+        let products: Vec<Product<'_>> = variable.collect();
         for products in products.chunks(LANES) {
             self.multiply(products);
         }
-        if !together {
-            self.multiply_base(&items.iter().map(|item| item.server_ephemeral).collect::<Vec<_>>());
-        }
-        let at = |vector, lane| (vector + lane / LANES, lane % LANES);
+        let base_vector = self.points.len();
+        self.multiply_base(&items.iter().map(|item| item.server_ephemeral).collect::<Vec<_>>());
+        let at = |number| (first + number / LANES, number % LANES);
         places.extend((0..items.len()).map(|index| {
-            let [evaluated, shared @ ..] = [0, 1, 2, 3].map(|number| at(first, (PRODUCTS - 1) * index + number));
+            let [evaluated, shared @ ..] = [0, 1, 2, 3].map(|number| at((PRODUCTS - 1) * index + number));
             let [a, b, c] = shared;
-            [evaluated, at(base_vector, base_lane + index), a, b, c]
+            [evaluated, (base_vector, index), a, b, c]
         }));
     }
 
-    /// A vector of at most eight products.
+    /// Out of line, as [`Products::ladder`].
+    #[inline(never)]
+    fn multiply_split(&mut self, xy: &Tight<L>, half: &Signs<L>) -> Point<L> {
+        split::Ladder::new(self.token).multiply(xy, half)
+    }
+
+    /// A vector of at most eight products, each in a lane of its own; up to four have two lanes each.
     fn multiply(&mut self, products: &[Product<'_>]) {
         let (scalars, points): (Vec<_>, Vec<_>) = products.iter().copied().unzip();
-        let (point, mut half) = (self.load(&points), self.halve(&scalars));
-        self.points.push(self.ladder.multiply(&point, &half));
-        half.zeroize();
+        let product = if products.len() <= SPLIT {
+            let (xy, mut half) = (self.load_split(&points), self.halve(&scalars, SPLIT));
+            let product = self.multiply_split(&xy, &half);
+            half.zeroize();
+            product
+        } else {
+            let (point, mut half) = (self.load(&points), self.halve(&scalars, LANES));
+            let product = self.ladder().multiply(&point, &half);
+            half.zeroize();
+            product
+        };
+        self.points.push(product);
     }
 
     /// Two vectors of products of the same points.
     fn multiply_pair(&mut self, scalars: [&[&Scalar]; 2], points: &[&super::Point]) {
-        let (point, mut halves) = (self.load(points), scalars.map(|scalars| self.halve(scalars)));
-        self.points.extend(self.ladder.multiply_pair(&point, halves.each_ref()));
+        let (point, mut halves) = (self.load(points), scalars.map(|scalars| self.halve(scalars, LANES)));
+        let products = self.ladder().multiply_pair(&point, halves.each_ref());
+        self.points.extend(products);
         halves.iter_mut().for_each(Zeroize::zeroize);
     }
 
     /// A vector of multiples of the generator.
     fn multiply_base(&mut self, scalars: &[&Scalar]) {
-        let mut half = self.halve(scalars);
-        self.points.push(fixed_base::multiply_base(self.token, &half));
+        let alone = scalars.len() == 1;
+        let mut half = self.halve(scalars, if alone { 1 } else { LANES });
+        let multiply = if alone { fixed_base::multiply_base_alone } else { fixed_base::multiply_base };
+        self.points.push(multiply(self.token, &half));
         half.zeroize();
     }
 
-    /// Signs of half of each scalar; lanes without one get those of zero.
-    fn halve(&self, scalars: &[&Scalar]) -> Signs<L> {
+    /// Signs of half of each scalar, again after each `stride` lanes; lanes without one get those of zero.
+    fn halve(&self, scalars: &[&Scalar], stride: usize) -> Signs<L> {
         let mut words = [Row([0; LANES]); 4];
         for (lane, scalar) in scalars.iter().enumerate() {
             for (word, bytes) in words.iter_mut().zip(scalar.0.expose().as_chunks().0) {
-                word.0[lane] = u64::from_le_bytes(*bytes);
+                for lane in (lane..LANES).step_by(stride) {
+                    word.0[lane] = u64::from_le_bytes(*bytes);
+                }
             }
         }
         let signs = L::call(self.token, SignsOfHalf(self.token, &words));
@@ -259,18 +275,30 @@ impl<L: Lanes> Products<L> {
 
     /// The points, and the identity in lanes without one.
     fn load(&self, points: &[&super::Point]) -> Affine<L> {
-        let (mut x, mut y) = ([Row([0; LANES]); 5], [Row([0; LANES]); 5]);
-        y[0] = Row([1; LANES]);
+        let [mut x, mut y] = IDENTITY.map(|limbs| limbs.map(|limb| Row([limb; LANES])));
         for (lane, point) in points.iter().enumerate() {
             let coordinates = self.coordinates(point);
             for (rows, limbs) in [&mut x, &mut y].into_iter().zip(coordinates) {
-                for (row, limb) in rows.iter_mut().zip(limbs) {
-                    row.0[lane] = limb;
-                }
+                put(rows, lane, limbs);
             }
         }
-        let load = |rows: [Row; 5]| Tight(rows.map(|row| L::load(self.token, &row)));
-        Affine { x: load(x), y: load(y) }
+        Affine { x: self.tight(&x), y: self.tight(&y) }
+    }
+
+    /// x of each point in the lower lanes, y in the upper ones.
+    fn load_split(&self, points: &[&super::Point]) -> Tight<L> {
+        let mut xy = [Row([0; LANES]); 5];
+        for lane in 0..SPLIT {
+            let coordinates = points.get(lane).map_or(IDENTITY, |point| self.coordinates(point));
+            for (half, limbs) in coordinates.into_iter().enumerate() {
+                put(&mut xy, half * SPLIT + lane, limbs);
+            }
+        }
+        self.tight(&xy)
+    }
+
+    fn tight(&self, rows: &[Row; 5]) -> Tight<L> {
+        Tight(rows.each_ref().map(|row| L::load(self.token, row)))
     }
 
     /// A point's coordinates; one that another backend decoded is decoded again.
@@ -294,9 +322,11 @@ impl<L: Lanes> Products<L> {
     }
 }
 
-/// The generator, as a point like any other.
-fn generator() -> super::Point {
-    super::Point { encoding: GENERATOR_ENCODING, element: Element::Lanes(GENERATOR) }
+/// The limbs of one lane.
+fn put(rows: &mut [Row; 5], lane: usize, limbs: [u64; 5]) {
+    for (row, limb) in rows.iter_mut().zip(limbs) {
+        row.0[lane] = limb;
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const _: () = assert!(LIMB + 19 * ((WIDE - 1) >> RADIX) < TIGHT, "a carried wide
 pub(super) struct Multiple(u64);
 
 /// At least any tight limb.
-const P_TIMES_2: Multiple = Multiple(2);
+pub(super) const P_TIMES_2: Multiple = Multiple(2);
 /// A little below 2^60 a limb: at least the sum of two products, whose limbs are below 124.5 * 2^52.
 pub(super) const P_TIMES_512: Multiple = Multiple(512);
 /// A little below 2^61 a limb: at least the sum of two products and [`P_TIMES_512`].
@@ -168,11 +168,13 @@ impl<L: Lanes> Tight<L> {
     /// `this` where the mask says so, `other` elsewhere.
     #[inline(always)]
     pub(super) fn select(mask: L::Mask, this: Self, other: Self) -> Self {
-        let mut limbs = other.0;
-        for (limb, this) in limbs.iter_mut().zip(this.0) {
-            *limb = L::select(mask, this, *limb);
-        }
-        Tight(limbs)
+        Tight(select(mask, this.0, other.0))
+    }
+
+    /// [`Lanes::exchanged`], limb by limb.
+    #[inline(always)]
+    pub(super) fn exchanged<const DISTANCE: usize>(self) -> Self {
+        Tight(exchanged::<L, DISTANCE>(self.0))
     }
 
     /// It, where a wide one is wanted.
@@ -305,7 +307,46 @@ impl<L: Lanes> Tight<L> {
     }
 }
 
+#[inline(always)]
+fn select<L: Lanes>(mask: L::Mask, this: [L; 5], other: [L; 5]) -> [L; 5] {
+    let mut limbs = other;
+    for (limb, this) in limbs.iter_mut().zip(this) {
+        *limb = L::select(mask, this, *limb);
+    }
+    limbs
+}
+
+#[inline(always)]
+fn exchanged<L: Lanes, const DISTANCE: usize>(limbs: [L; 5]) -> [L; 5] {
+    let [a, b, c, d, e] = limbs;
+    [
+        a.exchanged::<DISTANCE>(),
+        b.exchanged::<DISTANCE>(),
+        c.exchanged::<DISTANCE>(),
+        d.exchanged::<DISTANCE>(),
+        e.exchanged::<DISTANCE>(),
+    ]
+}
+
 impl<L: Lanes> Wide<L> {
+    /// [`Lanes::exchanged`], limb by limb.
+    #[inline(always)]
+    pub(super) fn exchanged<const DISTANCE: usize>(self) -> Self {
+        Wide(exchanged::<L, DISTANCE>(self.0))
+    }
+
+    /// `this` where the mask says so, `other` elsewhere.
+    #[inline(always)]
+    pub(super) fn select(mask: L::Mask, this: Self, other: Self) -> Self {
+        Wide(select(mask, this.0, other.0))
+    }
+
+    /// Zero, from which something may be subtracted.
+    #[inline(always)]
+    pub(super) fn nothing(token: L::Token, multiple: Multiple) -> Self {
+        Tight::splat(token, &multiple.over(1)).wide()
+    }
+
     /// The difference, where no limb of `other` is over that of the multiple of p that `self` was made with.
     #[inline(always)]
     pub(super) fn less(self, other: Self) -> Self {
@@ -323,7 +364,7 @@ impl<L: Lanes> Wide<L> {
     /// It plus a multiple of p.
     #[inline(always)]
     pub(super) fn plus(self, multiple: Multiple) -> Self {
-        self.add(Tight::splat(self.0[0].token(), &multiple.over(1)).wide())
+        self.add(Wide::nothing(self.0[0].token(), multiple))
     }
 
     /// The same element with tight limbs: every limb hands what is above 51 bits to the next, all at once, the last one

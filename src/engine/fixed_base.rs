@@ -38,7 +38,70 @@ pub(super) fn multiply_base<L: Lanes>(token: L::Token, half: &Signs<L>) -> Point
     for (number, row) in (0u32..).zip(&table::<L>(token).0) {
         L::call(token, AddRow { sum: &mut sum, row, half, number });
     }
-    L::call(token, Lower(&sum))
+    L::call(token, Lower(&sum, u8::MAX))
+}
+
+/// Half of one scalar, which every lane has, times the generator, in the first lane: each lane sums up every eighth row,
+/// then the lanes are summed up. The other lanes hold the identity.
+pub(super) fn multiply_base_alone<L: Lanes>(token: L::Token, half: &Signs<L>) -> Point<L> {
+    let mut sum = Extended::identity(token);
+    for (group, rows) in (0u32..).zip(table::<L>(token).0.chunks(LANES)) {
+        L::call(token, AddRows { sum: &mut sum, rows, half, first: group * LANES as u32 });
+    }
+    L::call(token, AddUp::<L, 4>(&mut sum));
+    L::call(token, AddUp::<L, 2>(&mut sum));
+    L::call(token, AddUp::<L, 1>(&mut sum));
+    L::call(token, Lower(&sum, 1))
+}
+
+/// Each lane adds the entry that it chooses from its own one of up to eight rows.
+struct AddRows<'a, L: Lanes> {
+    sum: &'a mut Extended<L>,
+    rows: &'a [TableRow],
+    half: &'a Signs<L>,
+    first: u32,
+}
+
+impl<L: Lanes> Work for AddRows<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let token = self.sum.z.token();
+        let one = Tight::one(token);
+        let mut entry = AffineCached { minus: one, plus: one, t2d: Tight::zero(token) };
+        let mut negative = L::mask(token, 0);
+        for (lane, row) in self.rows.iter().enumerate() {
+            let choice = self.half.window(self.first + lane as u32, WINDOW, DIGITS);
+            let (here, chosen) = (L::mask(token, 1 << lane), look_up(row, choice.index));
+            entry = AffineCached {
+                minus: Tight::select(here, chosen.minus, entry.minus),
+                plus: Tight::select(here, chosen.plus, entry.plus),
+                t2d: Tight::select(here, chosen.t2d, entry.t2d),
+            };
+            negative = L::either(negative, L::both(here, choice.negative));
+        }
+        *self.sum = self.sum.plus_or_minus_affine(&entry, negative).extended();
+    }
+}
+
+/// Adds to each lane the lane that is so far from it.
+struct AddUp<'a, L: Lanes, const DISTANCE: usize>(&'a mut Extended<L>);
+
+impl<L: Lanes, const DISTANCE: usize> Work for AddUp<'_, L, DISTANCE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Cached { minus, plus, z2, t2d } = self.0.cached();
+        let other = Cached {
+            minus: minus.exchanged::<DISTANCE>(),
+            plus: plus.exchanged::<DISTANCE>(),
+            z2: z2.exchanged::<DISTANCE>(),
+            t2d: t2d.exchanged::<DISTANCE>(),
+        };
+        *self.0 = self.0.plus(&other).extended();
+    }
 }
 
 struct AddRow<'a, L: Lanes> {
@@ -118,14 +181,16 @@ impl<L: Lanes> Work for NextRow<'_, L> {
     }
 }
 
-struct Lower<'a, L: Lanes>(&'a Extended<L>);
+/// The point in all coordinates in some of the lanes, and the identity in the others.
+struct Lower<'a, L: Lanes>(&'a Extended<L>, u8);
 
 impl<L: Lanes> Work for Lower<'_, L> {
     type Output = Point<L>;
 
     #[inline(always)]
     fn run(self) -> Point<L> {
-        self.0.point()
+        let token = self.0.z.token();
+        Extended::select(L::mask(token, self.1), *self.0, Extended::identity(token)).point()
     }
 }
 

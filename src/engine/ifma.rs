@@ -241,6 +241,19 @@ impl Lanes for Eight {
     }
 
     #[inline(always)]
+    fn exchanged<const DISTANCE: usize>(self) -> Self {
+        const { assert!(DISTANCE == 1 || DISTANCE == 2 || DISTANCE == 4, "a bit of a lane's number") };
+        // SAFETY: an `Eight` needs a token, so the processor has the instructions.
+        Eight(unsafe {
+            match DISTANCE {
+                1 => _mm512_permutex_epi64::<0xb1>(self.0),
+                2 => _mm512_shuffle_i64x2::<0xb1>(self.0, self.0),
+                _ => _mm512_shuffle_i64x2::<0x4e>(self.0, self.0),
+            }
+        })
+    }
+
+    #[inline(always)]
     fn settle(numbers: [Self; 5]) -> [Self; 5] {
         let [Eight(a), Eight(b), Eight(c), Eight(d), Eight(e)] = numbers;
         // SAFETY: an `Eight` needs a token, so the processor has the registers.

@@ -4,7 +4,8 @@
 //! the processor, `model.rs` on plain integers, and in tests on intervals, which prove the bounds of the same source.
 //!
 //! Eight independent requests need no shuffles: lane `i` of every value belongs to request `i`, and no operation moves
-//! anything from one lane to another, but the one that turns requests into lanes.
+//! anything from one lane to another, but those that turn requests into lanes, and [`Lanes::exchanged`], for few requests
+//! that have several lanes each.
 
 use zeroize::Zeroize;
 
@@ -73,6 +74,10 @@ pub(crate) trait Lanes: Copy + Zeroize {
     fn add_product_low(self, a: Self, b: Self) -> Self;
     /// `self` plus `a * b` shifted down by 52 bits, where `a` and `b` are below 2^52: higher bits of them are dropped.
     fn add_product_high(self, a: Self, b: Self) -> Self;
+
+    /// The numbers of lanes that are `DISTANCE` apart, 1, 2 or 4, change places: each lane has that of the lane whose
+    /// number differs in that bit.
+    fn exchanged<const DISTANCE: usize>(self) -> Self;
 
     /// The same numbers. For the compiler it is a point that work before and after does not cross.
     fn settle(numbers: [Self; 5]) -> [Self; 5];

@@ -48,7 +48,7 @@ macro_rules! on {
 
 /// What a door does, [`on`] its backend, without a trace on a stack of that depth.
 macro_rules! door {
-    ($backend:expr, $depth:ident, $($on:tt)*) => { traceless_to::<$depth, _>(|| on!($backend, $($on)*)) };
+    ($backend:expr, $depth:ident, $($on:tt)*) => { traceless::<$depth, _>(|| on!($backend, $($on)*)) };
 }
 
 mod batch;
@@ -68,14 +68,14 @@ mod point;
 mod ristretto;
 mod scalar;
 pub mod sha512;
+mod split;
 mod table;
 pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 mod traceless;
 
-pub(crate) use traceless::traceless;
-use traceless::{DEEP, SHALLOW, traceless_to};
+pub(crate) use traceless::{DEEP, SHALLOW, traceless};
 
 use sha512::{HmacKey, Prefix};
 
@@ -310,11 +310,14 @@ impl Backend {
     }
 }
 
-/// Runs `work` over `items`, one task a [`CHUNK`], on the rayon pool of the caller. Answers keep the order of the items;
-/// a batch of one chunk stays on the caller's thread. `work` gives one answer an item.
-pub(crate) fn in_chunks<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Send + Sync) -> Vec<R> {
+/// Runs `work` over `items`, one task a [`CHUNK`], [`traceless`], on the rayon pool of the caller. Answers keep the order
+/// of the items; a batch of one chunk stays on the caller's thread. `work` gives one answer an item.
+pub(crate) fn in_chunks<const DEPTH: usize, T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&[T]) -> Vec<R> + Send + Sync,
+) -> Vec<R> {
     if items.len() <= CHUNK {
-        return traceless(|| work(items));
+        return traceless::<DEPTH, _>(|| work(items));
     }
-    items.par_chunks(CHUNK).flat_map_iter(|chunk| traceless(|| work(chunk))).collect()
+    items.par_chunks(CHUNK).flat_map_iter(|chunk| traceless::<DEPTH, _>(|| work(chunk))).collect()
 }

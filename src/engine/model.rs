@@ -166,6 +166,11 @@ impl Lanes for Model {
     }
 
     #[inline(always)]
+    fn exchanged<const DISTANCE: usize>(self) -> Self {
+        Model(std::array::from_fn(|lane| self.0[lane ^ DISTANCE]))
+    }
+
+    #[inline(always)]
     fn settle(numbers: [Self; 5]) -> [Self; 5] {
         numbers
     }

@@ -7,7 +7,7 @@ use super::lanes::{Lanes, Work};
 use super::point::{Affine, Cached, Extended};
 
 /// Points of a table.
-const ENTRIES: usize = 8;
+pub(super) const ENTRIES: usize = 8;
 
 /// Eight points of each lane.
 #[derive(Clone, Zeroize)]
@@ -28,16 +28,23 @@ impl<L: Lanes> Table<L> {
         Table([Cached { minus: zero, plus: zero, z2: zero, t2d: zero }; ENTRIES])
     }
 
-    /// A coordinate of the point of each lane's index: every entry is read, for every lane.
+    /// A coordinate of the point of each lane's index.
     #[inline(always)]
     pub(super) fn select(&self, index: L, coordinate: impl Fn(&Cached<L>) -> &Tight<L>) -> Tight<L> {
-        let mut chosen = *coordinate(&self.0[0]);
-        for number in 1..ENTRIES {
-            let here = index.equal(L::splat(index.token(), number as u64));
-            chosen = Tight::select(here, *coordinate(&self.0[number]), chosen);
-        }
-        chosen
+        chosen(&self.0, index, coordinate)
     }
+}
+
+/// A coordinate of the entry of each lane's index: every entry is read, for every lane.
+#[inline(always)]
+pub(super) fn chosen<L: Lanes, E>(entries: &[E; ENTRIES], index: L, coordinate: impl Fn(&E) -> &Tight<L>) -> Tight<L> {
+    let [first, others @ ..] = entries;
+    let mut chosen = *coordinate(first);
+    for (number, entry) in others.iter().enumerate() {
+        let here = index.equal(L::splat(index.token(), number as u64 + 1));
+        chosen = Tight::select(here, *coordinate(entry), chosen);
+    }
+    chosen
 }
 
 /// Fills a table with the odd multiples of a point: 1, 3, … 15 times.

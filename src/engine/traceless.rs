@@ -11,27 +11,21 @@ use std::hint::black_box;
 #[cfg(target_arch = "x86_64")]
 use super::ifma::clear_vectors;
 
-/// Bytes of stack that hashing uses, and more.
+/// Bytes of stack that hashing and sealing use, and more.
 pub(crate) const SHALLOW: usize = 16 * 1024;
 /// Bytes of stack that any door uses, and more. The table of the generator's multiples, made once, goes deeper; it is
 /// public.
-pub(crate) const DEEP: usize = 96 * 1024;
+pub(crate) const DEEP: usize = 64 * 1024;
 
 thread_local! {
     /// Whether somebody further up will wipe.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work`, and wipes the stack and the registers behind it. Inside of another call it just does the work.
+/// Does `work`, which uses at most so many bytes of stack, [`SHALLOW`] or [`DEEP`], and wipes the stack and the registers
+/// behind it; `tests/wiping` holds that this is enough. Inside of another call it just does the work.
 #[inline(always)]
-pub(crate) fn traceless<R>(work: impl FnOnce() -> R) -> R {
-    traceless_to::<DEEP, R>(work)
-}
-
-/// [`traceless`] for work that uses at most so many bytes of stack, [`SHALLOW`] or [`DEEP`]; `tests/wiping` holds that it
-/// does.
-#[inline(always)]
-pub(crate) fn traceless_to<const DEPTH: usize, R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn traceless<const DEPTH: usize, R>(work: impl FnOnce() -> R) -> R {
     if INSIDE.replace(true) {
         return work();
     }

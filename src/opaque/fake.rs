@@ -9,7 +9,7 @@ use subtle::{Choice, ConditionallySelectable};
 use super::keys::{Credential, ServerKeys};
 use super::message::{RECORD_LEN, record};
 use crate::engine::sha512::HmacKey;
-use crate::engine::{Backend, ELEMENT_LEN, backend, in_chunks, traceless};
+use crate::engine::{Backend, DEEP, ELEMENT_LEN, SHALLOW, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::Secret;
 
@@ -40,7 +40,7 @@ impl FakeKeys {
     /// # Errors
     /// [`Fault::Key`] if that gives the identity, which nobody will see.
     pub fn new(oprf_seed: &Secret<[u8; 64]>, masking: &Secret<[u8; 64]>) -> Result<Self, Fault> {
-        traceless(|| Self::made_ready(oprf_seed, masking))
+        traceless::<DEEP, _>(|| Self::made_ready(oprf_seed, masking))
     }
 
     fn made_ready(oprf_seed: &Secret<[u8; 64]>, masking: &Secret<[u8; 64]>) -> Result<Self, Fault> {
@@ -95,7 +95,7 @@ pub fn choose(items: &[Lookup<'_>], fakes: &FakeKeys) -> Vec<Chosen> {
 
 /// [`choose`] on a backend of the caller's choice.
 pub fn choose_on(backend: Backend, items: &[Lookup<'_>], fakes: &FakeKeys) -> Vec<Chosen> {
-    in_chunks(items, |chunk| {
+    in_chunks::<SHALLOW, _, _>(items, |chunk| {
         let expand: Vec<_> = chunk
             .iter()
             .map(|item| (&*fakes.masking, [&b"strongroom fake masking key"[..], item.account, &[1]]))

@@ -2,7 +2,7 @@
 
 use super::message::{RECORD_LEN, record};
 use crate::engine::sha512::HmacKey;
-use crate::engine::{Backend, ELEMENT_LEN, Scalar, backend, traceless};
+use crate::engine::{Backend, DEEP, ELEMENT_LEN, Scalar, backend, traceless};
 use crate::error::Fault;
 use crate::oprf;
 use crate::secret::Secret;
@@ -27,7 +27,7 @@ impl ServerKeys {
     /// # Errors
     /// [`Fault::Key`] if the static secret is zero or not reduced, [`Fault::Miscalculated`].
     pub fn new(oprf_seed: &Secret<[u8; 64]>, static_secret: &Secret<[u8; 32]>) -> Result<Self, Fault> {
-        traceless(|| Self::made_ready(oprf_seed, static_secret))
+        traceless::<DEEP, _>(|| Self::made_ready(oprf_seed, static_secret))
     }
 
     fn made_ready(oprf_seed: &Secret<[u8; 64]>, static_secret: &Secret<[u8; 32]>) -> Result<Self, Fault> {

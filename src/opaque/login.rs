@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use super::keys::{Credential, ServerKeys, diffie_hellman_keys, oprf_keys};
 use super::message::{KE2_LEN, Ke1, Ke3, STATE_LEN, ke2, record};
 use crate::engine::sha512::{HmacKey, Prefix};
-use crate::engine::{Backend, ELEMENT_LEN, Exchange, Exchanged, Point, backend, in_chunks, traceless};
+use crate::engine::{Backend, DEEP, ELEMENT_LEN, Exchange, Exchanged, Point, SHALLOW, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::declassified::{Reason, declassified};
 use crate::secret::{Secret, fill_random};
@@ -107,7 +107,7 @@ pub fn respond(items: &[Login<'_>]) -> Result<Vec<Result<Response, Fault>>, Faul
 /// As [`respond`].
 pub fn respond_on(backend: Backend, items: &[Login<'_>]) -> Result<Vec<Result<Response, Fault>>, Fault> {
     let items: Vec<_> = items.iter().copied().zip(Randomness::draw(items.len())?).collect();
-    Ok(in_chunks(&items, |chunk| respond_chunk(backend, chunk)))
+    Ok(in_chunks::<DEEP, _, _>(&items, |chunk| respond_chunk(backend, chunk)))
 }
 
 /// [`respond`] with randomness that the caller brings; no two logins may share any.
@@ -116,7 +116,7 @@ pub fn respond_on(backend: Backend, items: &[Login<'_>]) -> Result<Vec<Result<Re
 /// Each item has its own: [`Fault::Damaged`] if its record holds no valid public key, [`Fault::Limit`] if its context or
 /// an identity is too long, [`Fault::Miscalculated`] if the machine miscalculated.
 pub fn respond_with(items: &[(Login<'_>, Randomness)]) -> Vec<Result<Response, Fault>> {
-    in_chunks(items, |chunk| respond_chunk(backend(), chunk))
+    in_chunks::<DEEP, _, _>(items, |chunk| respond_chunk(backend(), chunk))
 }
 
 /// A login whose record was found in order.
@@ -327,5 +327,5 @@ pub fn finish(items: &[(&Secret<[u8; STATE_LEN]>, &Ke3)]) -> Vec<Option<Secret<[
         let proven = declassified(expected.ct_eq(ke3.as_bytes()), Reason::Proven);
         if proven { session_key.first_chunk().copied().map(Secret::new) } else { None }
     };
-    traceless(|| items.iter().map(finish_one).collect())
+    traceless::<SHALLOW, _>(|| items.iter().map(finish_one).collect())
 }

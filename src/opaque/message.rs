@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::engine::{Backend, ELEMENT_LEN, Point, backend, in_chunks};
+use crate::engine::{Backend, DEEP, ELEMENT_LEN, Point, backend, in_chunks};
 use crate::error::Refusal;
 use crate::secret::Secret;
 
@@ -93,7 +93,7 @@ impl RegistrationRequest {
 
     /// [`RegistrationRequest::parse`] on a backend of the caller's choice.
     pub fn parse_on(backend: Backend, messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
-        in_chunks(messages, |chunk| {
+        in_chunks::<DEEP, _, _>(messages, |chunk| {
             decode::<REGISTRATION_REQUEST_LEN, 1>(backend, chunk, [0])
                 .into_iter()
                 .map(|(_, [blinded])| blinded.map(|blinded| RegistrationRequest { blinded }).ok_or(Refusal::Malformed))
@@ -121,7 +121,7 @@ pub struct RegistrationRecord {
 impl RegistrationRecord {
     /// Reads each message.
     pub fn parse(messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
-        in_chunks(messages, |chunk| {
+        in_chunks::<DEEP, _, _>(messages, |chunk| {
             decode::<RECORD_LEN, 1>(backend(), chunk, [record::CLIENT_PUBLIC_KEY.start])
                 .into_iter()
                 .map(|read| match read {
@@ -153,7 +153,7 @@ impl Ke1 {
 
     /// [`Ke1::parse`] on a backend of the caller's choice.
     pub fn parse_on(backend: Backend, messages: &[&[u8]]) -> Vec<Result<Self, Refusal>> {
-        in_chunks(messages, |chunk| {
+        in_chunks::<DEEP, _, _>(messages, |chunk| {
             decode::<KE1_LEN, 2>(backend, chunk, [0, 64])
                 .into_iter()
                 .map(|read| match read {

@@ -2,7 +2,7 @@
 
 use super::keys::{ServerKeys, oprf_keys};
 use super::message::{REGISTRATION_RESPONSE_LEN, RegistrationRequest};
-use crate::engine::{Backend, ELEMENT_LEN, backend, in_chunks};
+use crate::engine::{Backend, DEEP, ELEMENT_LEN, backend, in_chunks};
 use crate::error::Fault;
 
 /// One registration to answer.
@@ -42,7 +42,7 @@ pub fn respond(items: &[Registration<'_>]) -> Vec<Result<[u8; REGISTRATION_RESPO
 /// # Errors
 /// As [`respond`].
 pub fn respond_on(backend: Backend, items: &[Registration<'_>]) -> Vec<Result<[u8; REGISTRATION_RESPONSE_LEN], Fault>> {
-    in_chunks(items, |chunk| match respond_chunk(backend, chunk) {
+    in_chunks::<DEEP, _, _>(items, |chunk| match respond_chunk(backend, chunk) {
         Ok(responses) => responses.into_iter().map(Ok).collect(),
         Err(fault) => chunk.iter().map(|_| Err(fault.clone())).collect(),
     })

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::account::AccountId;
 use crate::engine::sha512::HmacKey;
-use crate::engine::traceless;
+use crate::engine::{SHALLOW, traceless};
 use crate::error::{Fault, Refusal};
 use crate::limits::SECRET_MAX;
 use crate::secret::{Secret, random_array};
@@ -48,7 +48,8 @@ impl Delivery {
         plain[..2].copy_from_slice(&(secret.len() as u16).to_be_bytes());
         plain[2..2 + secret.len()].copy_from_slice(secret);
         let seal = || cipher(session_key).encrypt_inout_detached(&Nonce::from(*nonce), &account.0, plain.into());
-        let made = traceless(seal).map_err(|_| Fault::Limit("AES-GCM-SIV refused a short message".to_owned()))?;
+        let made = traceless::<SHALLOW, _>(seal)
+            .map_err(|_| Fault::Limit("AES-GCM-SIV refused a short message".to_owned()))?;
         tag.copy_from_slice(&made);
         Ok(Delivery(bytes))
     }
@@ -63,7 +64,7 @@ impl Delivery {
         let mut plain = Zeroizing::new(cipher_text.to_vec());
         let (nonce, tag) = (Nonce::from(*nonce), Tag::from(*tag));
         let open = || cipher(session_key).decrypt_inout_detached(&nonce, &account.0, plain.as_mut_slice().into(), &tag);
-        traceless(open).map_err(|_| Refusal::WrongProof)?;
+        traceless::<SHALLOW, _>(open).map_err(|_| Refusal::WrongProof)?;
         let length = usize::from(u16::from_be_bytes([plain[0], plain[1]]));
         let secret = plain.get(2..2 + length).filter(|secret| !secret.is_empty()).ok_or(Refusal::Malformed)?;
         Ok(Zeroizing::new(secret.to_vec()))

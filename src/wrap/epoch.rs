@@ -9,7 +9,7 @@ use super::sealed::{HEADER_LEN, Header, Sealed, VERSION};
 use super::with_nonces;
 use crate::account::AccountId;
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
-use crate::engine::{Backend, backend, in_chunks, traceless};
+use crate::engine::{Backend, SHALLOW, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::{Secret, random_array};
 use crate::wire::Invalid;
@@ -189,7 +189,7 @@ impl EpochKeys {
     /// # Errors
     /// None is known; the type leaves room for a key that is not at hand.
     pub fn seal_with(&self, items: &[(SealItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
-        in_chunks(items, |chunk| self.seal_chunk(backend(), chunk))
+        in_chunks::<SHALLOW, _, _>(items, |chunk| self.seal_chunk(backend(), chunk))
     }
 
     /// Opens records, each under the epoch that its header names.
@@ -206,7 +206,7 @@ impl EpochKeys {
     /// # Errors
     /// As [`EpochKeys::open`].
     pub fn open_on(&self, backend: Backend, items: &[OpenItem<'_>]) -> Vec<Result<Record, Fault>> {
-        in_chunks(items, |chunk| self.open_chunk(backend, chunk))
+        in_chunks::<SHALLOW, _, _>(items, |chunk| self.open_chunk(backend, chunk))
     }
 
     /// Opens records and seals them under the newest epoch, to the same account, generation and key number.
@@ -222,7 +222,7 @@ impl EpochKeys {
     /// # Errors
     /// As [`EpochKeys::open`].
     pub fn rewrap_with(&self, items: &[(OpenItem<'_>, Nonce)]) -> Vec<Result<Sealed, Fault>> {
-        in_chunks(items, |chunk| self.rewrap_chunk(backend(), chunk))
+        in_chunks::<SHALLOW, _, _>(items, |chunk| self.rewrap_chunk(backend(), chunk))
     }
 
     /// Seals bytes of any length under the newest epoch. `purpose` names what they are: a blob opens only for the
@@ -244,7 +244,9 @@ impl EpochKeys {
         header[1..].copy_from_slice(&self.newest.to_be_bytes());
         let associated = [&*header, BLOB, purpose.as_bytes()].concat();
         let too_long = |Invalid| Fault::Limit("a blob is longer than AES-GCM-SIV seals".to_owned());
-        traceless(|| self.blob_key(self.newest, purpose)?.seal(nonce, &associated, plain, body).map_err(too_long))?;
+        traceless::<SHALLOW, _>(|| {
+            self.blob_key(self.newest, purpose)?.seal(nonce, &associated, plain, body).map_err(too_long)
+        })?;
         Ok(sealed)
     }
 
@@ -259,7 +261,9 @@ impl EpochKeys {
         let associated = [header, BLOB, purpose.as_bytes()].concat();
         let mut plain = Secret::new(vec![0; sealed.len() - BLOB_OVERHEAD]);
         let damaged = |Invalid| Fault::Damaged(format!("the sealed {purpose} does not open"));
-        traceless(|| self.blob_key(epoch, purpose)?.open(body, &associated, plain.expose_mut()).map_err(damaged))?;
+        traceless::<SHALLOW, _>(|| {
+            self.blob_key(epoch, purpose)?.open(body, &associated, plain.expose_mut()).map_err(damaged)
+        })?;
         Ok(plain)
     }
 
@@ -330,7 +334,7 @@ impl EpochKeys {
 
 /// An epoch's key, made ready.
 fn ready(key: &EpochKey) -> Box<HmacKey> {
-    traceless(|| Box::new(HmacKey::new(key.expose())))
+    traceless::<SHALLOW, _>(|| Box::new(HmacKey::new(key.expose())))
 }
 
 /// The epoch that a sealed blob names.

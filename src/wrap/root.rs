@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
-use crate::engine::traceless;
+use crate::engine::{SHALLOW, traceless};
 use crate::error::Fault;
 use crate::secret::{Secret, fill_random};
 
@@ -72,7 +72,7 @@ pub trait RootSource: Send + Sync {
 
 /// The one way in which a source that holds the root's bytes computes [`RootSource::mac`].
 pub(super) fn mac_under(root: &Secret<[u8; 64]>, message: &[u8]) -> EpochKey {
-    traceless(|| EpochKey::new(HmacKey::new(root.expose()).mac(&[message])))
+    traceless::<SHALLOW, _>(|| EpochKey::new(HmacKey::new(root.expose()).mac(&[message])))
 }
 
 /// What every source says of an epoch without a root.

@@ -5,7 +5,7 @@ use super::cipher::{Committing, Nonce, OVERHEAD};
 use super::{each, with_nonces};
 use crate::account::AccountId;
 use crate::engine::sha512::HmacKey;
-use crate::engine::traceless;
+use crate::engine::{SHALLOW, traceless};
 use crate::error::{Fault, Refusal};
 use crate::secret::Secret;
 use crate::wire::{Invalid, Reader, Writer};
@@ -177,7 +177,7 @@ struct Numbered {
 
 impl Numbered {
     fn new((number, key): (u16, &TicketKey)) -> Self {
-        traceless(|| Numbered { number, key: Box::new(Committing::new(&HmacKey::new(key.expose()))) })
+        traceless::<SHALLOW, _>(|| Numbered { number, key: Box::new(Committing::new(&HmacKey::new(key.expose()))) })
     }
 }
 

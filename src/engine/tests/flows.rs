@@ -10,7 +10,7 @@ use crate::engine::lanes::{LANES, Lanes, Row, Work};
 use crate::engine::point::{Affine, AffineCached, Cached, Extended, Point, Projective};
 use crate::engine::scalar::{Reduce, Signs, SignsOfHalf};
 use crate::engine::table::{Choice, FillForComb, FillWithOddMultiples, Table};
-use crate::engine::{Backend, fixed_base, ristretto};
+use crate::engine::{Backend, fixed_base, ristretto, split};
 
 /// Elements that a flow can draw from.
 const ELEMENTS: usize = 16;
@@ -96,6 +96,21 @@ impl<L: Lanes> Input<L> {
         Point { x, y, z, t }
     }
 
+    fn split_projective(&self) -> split::Projective<L> {
+        let [xy, zs, ..] = self.elements;
+        split::Projective { xy, zs }
+    }
+
+    fn split_extended(&self) -> split::Extended<L> {
+        let [ends, zt, ..] = self.elements;
+        split::Extended { ends, zt }
+    }
+
+    fn split_cached(&self) -> split::Cached<L> {
+        let [.., ends, zt] = self.elements;
+        split::Cached { ends, zt }
+    }
+
     fn signs(&self, number: usize) -> Signs<L> {
         SignsOfHalf(self.token, &self.words[number]).run()
     }
@@ -177,6 +192,16 @@ impl Outcome {
     }
 
     #[inline(always)]
+    fn split<L: Lanes>(&mut self, completed: split::Completed<L>) {
+        let split::Projective { xy, zs } = completed.projective();
+        let split::Extended { ends, zt } = completed.extended();
+        for element in [xy, zs, ends, zt] {
+            self.tight(element);
+        }
+        self.point(completed.point());
+    }
+
+    #[inline(always)]
     fn point<L: Lanes>(&mut self, Point { x, y, z, t }: Point<L>) {
         for element in [x, y, z, t] {
             self.tight(element);
@@ -237,6 +262,12 @@ flows! {
         out.mask::<L>(a.equal(b));
         out.mask::<L>(a.equal(Tight::select(input.mask, a, b)));
     }
+    field_exchanged(input, out) {
+        out.tight(input.elements[0].exchanged::<1>());
+        out.wide(input.wide.exchanged::<4>());
+        out.wide(Wide::select(input.mask, input.wide, input.wide.exchanged::<2>()));
+    }
+    field_nothing(input, out) { out.wide(Wide::nothing(input.token, P_TIMES_512).less(input.elements[0].square())); }
     field_select(input, out) { out.tight(Tight::select(input.mask, input.elements[0], input.elements[1])); }
     field_wide(input, out) { out.wide(input.elements[0].wide()); }
     field_add(input, out) { out.wide(input.elements[0].add(input.elements[1])); }
@@ -385,11 +416,32 @@ flows! {
         }
     }
 
+    // split.rs
+    split_doubled(input, out) { out.split(input.split_projective().doubled()); }
+    split_plus(input, out) { out.split(input.split_extended().plus(&input.split_cached())); }
+    split_table(input, out) {
+        let mut table = [input.split_cached(); 8];
+        L::call(input.token, split::FillWithOddMultiples { table: &mut table, xy: &input.elements[0] });
+        for entry in &table {
+            out.tight(entry.ends);
+            out.tight(entry.zt);
+        }
+        let choice = Choice { index: input.index, negative: input.mask };
+        out.split(split::Extended::identity(input.token).plus_chosen(&table, choice));
+        out.split(input.split_extended().plus_chosen(&table, choice));
+    }
+    split_multiply(input, out) {
+        let mut ladder = split::Ladder::new(input.token);
+        out.point(ladder.multiply(&input.elements[0], &input.signs(0)));
+        out.point(ladder.multiply(&input.elements[1], &input.signs(1)));
+    }
+
     // fixed_base.rs
     fixed_base_multiply(input, out) {
         // The table is made once in a process, by the kind of lanes that needs it first: never by intervals.
         the_table_of_the_generator();
         out.point(fixed_base::multiply_base(input.token, &input.signs(0)));
+        out.point(fixed_base::multiply_base_alone(input.token, &input.signs(1)));
     }
 
     // ristretto.rs

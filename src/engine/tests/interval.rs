@@ -123,6 +123,11 @@ impl Lanes for Interval {
         self.plus(low >> 52, high >> 52, "a sum of high halves")
     }
 
+    /// The same interval, which holds the number of any lane.
+    fn exchanged<const DISTANCE: usize>(self) -> Self {
+        self
+    }
+
     fn settle(numbers: [Self; 5]) -> [Self; 5] {
         numbers
     }

@@ -240,7 +240,7 @@ fn exchanges_agree_with_dalek_one_by_one_at_every_size() {
 fn chunks_keep_the_order_and_lose_nobody() {
     for count in SIZES.into_iter().chain([CHUNK, CHUNK + 1, 1000]) {
         let items: Vec<usize> = (0..count).collect();
-        let answers = in_chunks(&items, |chunk| {
+        let answers = in_chunks::<DEEP, _, _>(&items, |chunk| {
             assert!(chunk.len() <= CHUNK);
             chunk.iter().map(|item| item * 3).collect()
         });

@@ -61,6 +61,7 @@ impl Operation for Total {
         out.extend([a.rotate::<0>(), a.rotate::<1>(), a.rotate::<8>(), a.rotate::<14>(), a.rotate::<18>()]);
         out.extend([a.rotate::<19>(), a.rotate::<28>(), a.rotate::<34>(), a.rotate::<39>(), a.rotate::<41>()]);
         out.extend([a.rotate::<61>(), a.rotate::<63>(), L::splat(token, rows[0].0[0]), L::splat(a.token(), 7)]);
+        out.extend([a.exchanged::<1>(), a.exchanged::<2>(), a.exchanged::<4>()]);
         out.extend(L::settle([a, b, c, b, a]));
         out.into_iter().map(L::store).collect()
     }
