@@ -236,11 +236,12 @@ fn print_the_rest(words: &mut Words) {
     words.debug(&Command::Clear { account, generation: 1, proof });
     let journal = Memory::create(Policy::development()).unwrap();
     let ke1 = [6; 96];
-    let charge = Command::Charge { account, digests: keys.digests(&account, &ke1) };
-    let committed = journal.commit(NOW_S, vec![charge]).unwrap().remove(0);
+    let recognised = keys.recognise(&[(account, &ke1)]).remove(0);
+    words.debug(&recognised);
+    let committed = journal.commit(NOW_S, vec![recognised.charge()]).unwrap().remove(0);
     words.debug(&committed);
     words.debug(committed.verdict());
-    words.debug(&Granted::charged(committed, &keys, &ke1, false).unwrap());
+    words.debug(&Granted::charged(committed, &recognised, false).unwrap());
     words.debug(&State::new(Policy::development()));
     words.debug(&Policy::development());
     words.debug(&AnchorKind::File);

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::account::AccountId;
+use crate::engine::backend;
 use crate::engine::sha512::HmacKey;
 use crate::error::{Fault, Refusal};
 use crate::journal::{Committed, Journal};
@@ -27,14 +28,46 @@ impl DigestKeys {
         DigestKeys { current, previous }
     }
 
-    /// The digests of this account's KE1: HMAC-SHA-512 over account id and KE1, cut to 16 bytes.
-    pub fn digests(&self, account: &AccountId, ke1: &[u8; KE1_LEN]) -> Digests {
-        let under = |(key_number, key): &(u16, HmacKey)| {
-            let mut digest = [0; 16];
-            digest.copy_from_slice(&key.mac(&[&account.0, ke1])[..16]);
-            KeyedDigest { key_number: *key_number, digest }
-        };
-        Digests { current: under(&self.current), previous: self.previous.as_ref().map(under) }
+    /// What accounts' KE1s are recognised by, one answer each, in their order. The digests of all are made together.
+    pub fn recognise(&self, asked: &[(AccountId, &[u8; KE1_LEN])]) -> Vec<Recognised> {
+        let current = under(&self.current, asked);
+        let mut previous = self.previous.iter().flat_map(|key| under(key, asked));
+        asked
+            .iter()
+            .zip(current)
+            .map(|((account, ke1), current)| Recognised {
+                account: *account,
+                digests: Digests { current, previous: previous.next() },
+                ke1: Sha256::digest(ke1).into(),
+            })
+            .collect()
+    }
+}
+
+/// HMAC-SHA-512 over account id and KE1, cut to 16 bytes.
+fn under((key_number, key): &(u16, HmacKey), asked: &[(AccountId, &[u8; KE1_LEN])]) -> Vec<KeyedDigest> {
+    let items: Vec<_> = asked.iter().map(|(account, ke1)| (key, [&account.0[..], &ke1[..]])).collect();
+    let cut = |mac: &[u8; 64]| {
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&mac[..16]);
+        KeyedDigest { key_number: *key_number, digest }
+    };
+    backend().macs(&items).expose().iter().map(cut).collect()
+}
+
+/// An account's KE1, as its digests name it (L9). Only [`DigestKeys`] makes one, so that whoever has it knows that they
+/// are that KE1's.
+#[derive(Debug)]
+pub struct Recognised {
+    account: AccountId,
+    digests: Digests,
+    ke1: [u8; 32],
+}
+
+impl Recognised {
+    /// Charges an attempt for it.
+    pub fn charge(&self) -> Command {
+        Command::Charge { account: self.account, digests: self.digests }
     }
 }
 
@@ -57,14 +90,8 @@ impl Granted {
     ///
     /// # Errors
     /// The ledger's refusal; [`Refusal::Stale`] if it is not a charge, or the charge of another KE1.
-    pub fn charged(
-        committed: Committed,
-        keys: &DigestKeys,
-        ke1: &[u8; KE1_LEN],
-        conceal: bool,
-    ) -> Result<Self, Refusal> {
-        let Command::Charge { account, digests } = committed.command() else { return Err(Refusal::Stale) };
-        if keys.digests(account, ke1) != *digests {
+    pub fn charged(committed: Committed, recognised: &Recognised, conceal: bool) -> Result<Self, Refusal> {
+        if *committed.command() != recognised.charge() {
             return Err(Refusal::Stale);
         }
         let (generation, ordinal, live) = match *committed.verdict() {
@@ -73,8 +100,8 @@ impl Granted {
             Verdict::Refused(refusal) => return Err(refusal),
             _ => return Err(Refusal::Stale),
         };
-        let ke1 = Sha256::digest(ke1).into();
-        Ok(Granted { account: *account, generation, ordinal, index: committed.index(), ke1, live })
+        let Recognised { account, ke1, .. } = *recognised;
+        Ok(Granted { account, generation, ordinal, index: committed.index(), ke1, live })
     }
 
     /// Receipts for those of the given KE1s that were charged already in their account's open window (L9): read at a
@@ -82,21 +109,15 @@ impl Granted {
     ///
     /// # Errors
     /// The journal's fault.
-    pub fn charged_before<'a>(
-        journal: &dyn Journal,
-        keys: &DigestKeys,
-        asked: impl Iterator<Item = (AccountId, &'a [u8; KE1_LEN])>,
-    ) -> Result<Vec<Option<Self>>, Fault> {
-        let asked: Vec<_> = asked.map(|(account, ke1)| (account, ke1, keys.digests(&account, ke1))).collect();
+    pub fn charged_before(journal: &dyn Journal, asked: &[Recognised]) -> Result<Vec<Option<Self>>, Fault> {
         let mut found: Vec<Option<Granted>> = Vec::with_capacity(asked.len());
         let index = journal.read(&mut |state| {
             found = asked
                 .iter()
-                .map(|(account, ke1, digests)| {
+                .map(|Recognised { account, digests, ke1 }| {
                     let (generation, ordinal) = state.charged_before(account, digests)?;
                     let live = state.account(account).is_some_and(|it| it.is_live());
-                    let ke1 = Sha256::digest(ke1).into();
-                    Some(Granted { account: *account, generation, ordinal, index: 0, ke1, live })
+                    Some(Granted { account: *account, generation, ordinal, index: 0, ke1: *ke1, live })
                 })
                 .collect();
         })?;

@@ -60,7 +60,7 @@ use crate::wrap::{EpochKeys, MemoryRoot, RootSource, TicketKeys};
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use evaluate::{Evaluator, Registered};
-pub use grant::{DigestKeys, FreshNonce, Granted};
+pub use grant::{DigestKeys, FreshNonce, Granted, Recognised};
 pub use keys::FleetSecrets;
 #[cfg(feature = "local")]
 pub use local::Config;

@@ -4,9 +4,9 @@
 //! but its own slot.
 
 use super::enrol::Finished;
-use super::grant::Granted;
+use super::grant::{Granted, Recognised};
 use super::recover::{Attempt, Proven};
-use super::slots::{Outcome, Slots, Slotted, Stop};
+use super::slots::{Outcome, Slots, Slotted, Stop, step};
 use super::{Admitted, Vault};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
@@ -18,7 +18,7 @@ use crate::protocol::{Reply, Request};
 
 /// What the receipt of a command is for.
 enum Then {
-    Grant(Box<Ke1>),
+    Grant(Box<(Recognised, Ke1)>),
     Deliver(Box<Proven>),
     Say,
 }
@@ -67,21 +67,19 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
     // What changes state becomes a command, in the order of arrival.
     let mut commands: Vec<Slotted<(Command, Then)>> = Vec::new();
     let mut granted: Vec<Slotted<(Granted, Ke1)>> = Vec::new();
-    for (slot, Attempt { receipt, account, ke1 }) in slots.sift(vault.charged_before(recover_starts)) {
+    for (slot, Attempt { receipt, recognised, ke1 }) in slots.sift(step(recover_starts, |it| vault.charged_before(it)))
+    {
         match receipt {
             Some(receipt) => granted.push((slot, (receipt, ke1))),
-            None => {
-                let digests = vault.digests.digests(&account, ke1.as_bytes());
-                commands.push((slot, (Command::Charge { account, digests }, Then::Grant(Box::new(ke1)))));
-            }
+            None => commands.push((slot, (recognised.charge(), Then::Grant(Box::new((recognised, ke1)))))),
         }
     }
-    for (slot, proven) in slots.sift(vault.prove(sorted.proofs)) {
+    for (slot, proven) in slots.sift(step(sorted.proofs, |it| vault.prove(it))) {
         let command = proven.command();
         let then = if proven.removes() { Then::Say } else { Then::Deliver(Box::new(proven)) };
         commands.push((slot, (command, then)));
     }
-    for (slot, finished) in slots.sift(vault.finish_enrolments(sorted.enrol_finishes)) {
+    for (slot, finished) in slots.sift(step(sorted.enrol_finishes, |it| vault.finish_enrolments(it))) {
         match finished {
             Finished::Already { generation } => slots.settle(slot, Ok(Reply::Enrolled { generation })),
             Finished::New(command) => commands.push((slot, (command, Then::Say))),
@@ -98,11 +96,12 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
 
     // Irrevocable from here on.
     let mut proven: Vec<Slotted<(Proven, Committed)>> = Vec::new();
-    for (slot, (committed, then)) in slots.sift(commit(vault, commands)) {
+    for (slot, (committed, then)) in slots.sift(step(commands, |it| commit(vault, it))) {
         match then {
-            Then::Grant(ke1) => {
-                let receipt = Granted::charged(committed, &vault.digests, ke1.as_bytes(), vault.conceals());
-                let receipt = receipt.map(|receipt| (receipt, *ke1)).map_err(Stop::from);
+            Then::Grant(it) => {
+                let (recognised, ke1) = *it;
+                let receipt = Granted::charged(committed, &recognised, vault.conceals());
+                let receipt = receipt.map(|receipt| (receipt, ke1)).map_err(Stop::from);
                 granted.extend(slots.sift([(slot, receipt)]));
             }
             Then::Deliver(it) => proven.push((slot, (*it, committed))),
@@ -111,11 +110,11 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
     }
 
     let (places, granted): (Vec<_>, Vec<_>) = granted.into_iter().unzip();
-    let answers = vault.evaluator.recover(&*vault.journal, granted);
+    let answers = step(granted, |it| vault.evaluator.recover(&*vault.journal, it));
     slots.settle_all(places.into_iter().zip(answers).map(|(slot, answer)| (slot, answer.map_err(Stop::from))));
-    slots.settle_all(vault.start_enrolments(enrol_starts));
-    slots.settle_all(vault.deliver(proven));
-    slots.settle_all(vault.remaining(sorted.remaining));
+    slots.settle_all(step(enrol_starts, |it| vault.start_enrolments(it)));
+    slots.settle_all(step(proven, |it| vault.deliver(it)));
+    slots.settle_all(step(sorted.remaining, |it| vault.remaining(it)));
     slots.finish()
 }
 
@@ -135,9 +134,6 @@ fn decode<T, const N: usize>(
 
 /// Makes the commands durable together; the receipts come back in order.
 fn commit(vault: &Vault, commands: Vec<Slotted<(Command, Then)>>) -> Vec<Outcome<(Committed, Then)>> {
-    if commands.is_empty() {
-        return Vec::new();
-    }
     let (batch, thens): (Vec<_>, Vec<_>) =
         commands.into_iter().map(|(slot, (command, then))| (command, (slot, then))).unzip();
     match vault.commit(batch) {
@@ -159,10 +155,12 @@ fn say(verdict: &Verdict) -> Result<Reply, Stop> {
 impl Vault {
     /// Moves state time up to the clock, if nothing else is about to: at most one row a second, however many ask.
     fn keep_time(&self, idle: bool) -> Result<(), Fault> {
-        let (now_s, mut time_s) = (self.clock.now_s()?, 0);
-        self.journal.read(&mut |state| time_s = state.time_s())?;
-        if idle && now_s > time_s {
-            self.journal.commit(now_s, Vec::new())?;
+        if idle {
+            let (now_s, mut time_s) = (self.clock.now_s()?, 0);
+            self.journal.read(&mut |state| time_s = state.time_s())?;
+            if now_s > time_s {
+                self.journal.commit(now_s, Vec::new())?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Recovery: from a charged attempt to KE2, from KE3 to the secret.
 
 use super::Vault;
-use super::grant::Granted;
+use super::grant::{Granted, Recognised};
 use super::slots::{Outcome, Slotted, Stop};
 use crate::account::AccountId;
 use crate::error::Refusal;
@@ -15,7 +15,7 @@ use crate::wrap::LoginTicket;
 /// A KE1 that decoded, with the receipt of an earlier charge if there was one.
 pub(super) struct Attempt {
     pub(super) receipt: Option<Granted>,
-    pub(super) account: AccountId,
+    pub(super) recognised: Recognised,
     pub(super) ke1: Ke1,
 }
 
@@ -48,12 +48,13 @@ impl Proven {
 impl Vault {
     /// Finds which KE1s were charged already: those have their receipt, and cost nothing (L9).
     pub(super) fn charged_before(&self, starts: Vec<Slotted<(AccountId, Ke1)>>) -> Vec<Outcome<Attempt>> {
-        let asked = starts.iter().map(|(_, (account, ke1))| (*account, ke1.as_bytes()));
-        match Granted::charged_before(&*self.journal, &self.digests, asked) {
+        let asked: Vec<_> = starts.iter().map(|(_, (account, ke1))| (*account, ke1.as_bytes())).collect();
+        let recognised = self.digests.recognise(&asked);
+        match Granted::charged_before(&*self.journal, &recognised) {
             Ok(receipts) => starts
                 .into_iter()
-                .zip(receipts)
-                .map(|((slot, (account, ke1)), receipt)| (slot, Ok(Attempt { receipt, account, ke1 })))
+                .zip(recognised.into_iter().zip(receipts))
+                .map(|((slot, (_, ke1)), (recognised, receipt))| (slot, Ok(Attempt { receipt, recognised, ke1 })))
                 .collect(),
             Err(fault) => starts.into_iter().map(|(slot, _)| (slot, Err(Stop::from(fault.clone())))).collect(),
         }

@@ -28,6 +28,11 @@ pub(super) type Slotted<T> = (usize, T);
 /// What a step made of the request in this slot.
 pub(super) type Outcome<T> = Slotted<Result<T, Stop>>;
 
+/// What a step makes of the requests that come to it. Where none come it is not taken: each reads the anchor.
+pub(super) fn step<T, R>(requests: Vec<T>, take: impl FnOnce(Vec<T>) -> Vec<R>) -> Vec<R> {
+    if requests.is_empty() { Vec::new() } else { take(requests) }
+}
+
 /// The answers of a batch.
 pub(super) struct Slots(Vec<Option<Result<Reply, Fault>>>);
 

@@ -2,11 +2,12 @@
 
 use super::person::{PRESET, Person};
 use super::{NOW_S, vault, vault_with};
+use crate::engine::sha512::HmacKey;
 use crate::error::Refusal;
-use crate::ledger::{Command, Policy};
+use crate::ledger::Policy;
 use crate::opaque::Ke1;
 use crate::protocol::{Reply, Request};
-use crate::vault::{Admitted, Granted};
+use crate::vault::{Admitted, DigestKeys, Granted};
 
 /// The generator of ristretto255 (RFC 9496 appendix A.1): an element as good as any.
 const GENERATOR: [u8; 32] = [
@@ -169,20 +170,44 @@ fn l7_the_same_r1_meets_another_key_each_time() {
 }
 
 #[test]
+fn l9_a_ke1_is_recognised_by_macs_over_its_account_and_itself() {
+    use crate::account::AccountId;
+    use crate::ledger::{Command, Digests, KeyedDigest};
+    use hmac::{Hmac, KeyInit, Mac};
+
+    let mac = |key: u8, account: &AccountId, ke1: &[u8; 96]| {
+        let mac = Hmac::<sha2::Sha512>::new_from_slice(&[key; 64]).unwrap().chain_update(account.0).chain_update(ke1);
+        mac.finalize().into_bytes()[..16].try_into().unwrap()
+    };
+    let keyed = |number: u8| (u16::from(number), HmacKey::new(&[number; 64]));
+    // More than lanes hold, so that some are done in a full vector and some are left over.
+    let asked: Vec<_> = (0..11).map(|number| (AccountId([number; 32]), [number ^ 0x55; 96])).collect();
+    let asked: Vec<_> = asked.iter().map(|(account, ke1)| (*account, ke1)).collect();
+    for (keys, rotates) in [(DigestKeys::new(keyed(2), None), false), (DigestKeys::new(keyed(2), Some(keyed(1))), true)]
+    {
+        let recognised = keys.recognise(&asked);
+        assert_eq!(recognised.len(), asked.len());
+        for (recognised, (account, ke1)) in recognised.iter().zip(&asked) {
+            let under = |number: u8| KeyedDigest { key_number: number.into(), digest: mac(number, account, ke1) };
+            let digests = Digests { current: under(2), previous: rotates.then(|| under(1)) };
+            assert_eq!(recognised.charge(), Command::Charge { account: *account, digests });
+        }
+    }
+}
+
+#[test]
 fn l10_a_receipt_is_spent_on_its_own_ke1_only() {
     let (vault, _) = vault();
     let ada = Person::new("ada");
     ada.enrol(&vault, "code", b"wrapped");
     let (_, charged) = ada.ke1("code");
     let (_, other) = ada.ke1("guess");
-    let commit = |ke1: &[u8; 96]| {
-        let digests = vault.digests.digests(&ada.0, ke1);
-        vault.journal.commit(NOW_S, vec![Command::Charge { account: ada.0, digests }]).unwrap().remove(0)
-    };
-    let refused = Granted::charged(commit(&charged), &vault.digests, &other, false).err();
+    let recognised = |ke1: &[u8; 96]| vault.digests.recognise(&[(ada.0, ke1)]).remove(0);
+    let commit = |ke1: &[u8; 96]| vault.journal.commit(NOW_S, vec![recognised(ke1).charge()]).unwrap().remove(0);
+    let refused = Granted::charged(commit(&charged), &recognised(&other), false).err();
     assert_eq!(refused, Some(Refusal::Stale), "a charge is no receipt for another KE1");
     let spend = |ke1: &[u8; 96]| {
-        let receipt = Granted::charged(commit(&charged), &vault.digests, &charged, false).unwrap();
+        let receipt = Granted::charged(commit(&charged), &recognised(&charged), false).unwrap();
         let ke1 = Ke1::parse(&[&ke1[..]]).remove(0).ok().unwrap();
         vault.evaluator.recover(&*vault.journal, vec![(receipt, ke1)]).remove(0)
     };
