@@ -108,6 +108,18 @@ pub fn fill_random(bytes: &mut [u8]) -> Result<(), Fault> {
     getrandom::fill(bytes).map_err(|error| Fault::Randomness(error.to_string()))
 }
 
+/// Gives each item a nonce of AES-GCM-SIV, 96 random bits, drawn for all at once.
+pub(crate) fn with_nonces<T: Copy, R>(
+    items: &[T],
+    seal: impl FnOnce(&[(T, [u8; 12])]) -> Vec<Result<R, Fault>>,
+) -> Vec<Result<R, Fault>> {
+    let mut nonces = vec![[0; 12]; items.len()];
+    match fill_random(nonces.as_flattened_mut()) {
+        Ok(()) => seal(&items.iter().copied().zip(nonces).collect::<Vec<_>>()),
+        Err(fault) => items.iter().map(|_| Err(fault.clone())).collect(),
+    }
+}
+
 /// `N` public random bytes: a nonce, not a key.
 ///
 /// # Errors

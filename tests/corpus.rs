@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use strongroom::account::AccountId;
 use strongroom::error::{Fault, Refusal};
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
-use strongroom::protocol::{Delivery, Reply, Request};
+use strongroom::protocol::{Delivery, DeliveryItem, Reply, Request};
 use strongroom::secret::Secret;
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::{
@@ -163,7 +163,8 @@ fn corpus() -> BTreeMap<&'static str, File> {
     let seal_login = keys.seal_with(&[((&account(), &login), NONCE)]).remove(0).unwrap();
     let seal_enrolment = keys.seal_with(&[((&account(), &enrolment), NONCE)]).remove(0).unwrap();
     let blob = epochs(&ROOT).seal_blob_with("fleet keys", b"a blob", &NONCE).unwrap();
-    let delivery = Delivery::seal_with(&Secret::new(SESSION_KEY), &account(), SECRET, &NONCE).unwrap();
+    let item = DeliveryItem { session_key: &Secret::new(SESSION_KEY), account: &account(), secret: SECRET };
+    let delivery = Delivery::seal_with(&[(item, NONCE)]).remove(0).unwrap();
     let finish = Request::EnrolFinish {
         ticket: &seal_enrolment,
         r3: &pattern(11),

@@ -22,7 +22,7 @@
 //! ```
 //! # use opaque_ke::{CredentialFinalization, CredentialRequest, RegistrationRequest, RegistrationUpload, ServerLogin};
 //! # use opaque_ke::{Identifiers, ServerLoginParameters, ServerRegistration, ServerSetup};
-//! # use strongroom::protocol::{Delivery, Reply, Request};
+//! # use strongroom::protocol::{Delivery, DeliveryItem, Reply, Request};
 //! # use strongroom::secret::{fill_random, Secret};
 //! # struct Suite;
 //! # impl opaque_ke::CipherSuite for Suite {
@@ -83,7 +83,8 @@
 //! #                 let finished = login.finish(ke3, parameters).expect("the right code");
 //! #                 let key = Secret::new(finished.session_key.as_slice().try_into().expect("64 bytes"));
 //! #                 let secret = &self.record.as_ref().expect("a record").2;
-//! #                 Reply::Recovered { delivery: Delivery::seal(&key, &account, secret).expect("a delivery") }
+//! #                 let item = DeliveryItem { session_key: &key, account: &account, secret };
+//! #                 Reply::Recovered { delivery: Delivery::seal(&[item]).remove(0).expect("a delivery") }
 //! #             }
 //! #             _ => unreachable!(),
 //! #         };

@@ -17,7 +17,7 @@ mod reply;
 mod request;
 mod transcript;
 
-pub use delivery::{DELIVERY_LEN, Delivery};
+pub use delivery::{DELIVERY_LEN, Delivery, DeliveryItem};
 pub use reply::{REPLY_LEN, Reply};
 pub use request::{REQUEST_LEN, Request};
 pub use transcript::{enrolment_digest, transcript};

@@ -29,7 +29,8 @@ fn requests() -> Vec<Request<'static>> {
 }
 
 fn replies() -> Vec<Reply> {
-    let delivery = Delivery::seal_with(&Secret::new([1; 64]), &ACCOUNT, b"wrapped", &[2; 12]).unwrap();
+    let item = DeliveryItem { session_key: &Secret::new([1; 64]), account: &ACCOUNT, secret: b"wrapped" };
+    let delivery = Delivery::seal_with(&[(item, [2; 12])]).remove(0).unwrap();
     let mut replies = vec![
         Reply::EnrolStarted { r2: [1; R2_LEN], ticket: vec![2; TICKET_MAX] },
         Reply::Enrolled { generation: 3 },
@@ -91,11 +92,30 @@ fn replies_have_one_size_and_one_encoding() {
 }
 
 #[test]
+fn deliveries_sealed_together_are_those_sealed_alone() {
+    let keys: Vec<_> = (0..70).map(|number| Secret::new([number; 64])).collect();
+    let secrets: Vec<_> = (0..70_usize).map(|number| vec![9; 7 * number]).collect();
+    let items = keys.iter().zip(&secrets);
+    let items = items.map(|(session_key, secret)| DeliveryItem { session_key, account: &ACCOUNT, secret });
+    let items: Vec<_> = items.zip((0..70).map(|number| [number; 12])).collect();
+    let together = Delivery::seal_with(&items);
+    assert_eq!(together.len(), items.len());
+    for (item, together) in items.iter().zip(&together) {
+        assert_eq!(*together, Delivery::seal_with(&[*item]).remove(0));
+        // An empty secret has an error of its own, and the others lose nothing by it.
+        let opened = together.as_ref().ok().map(|it| it.open(item.0.session_key, &ACCOUNT).unwrap().to_vec());
+        assert_eq!(opened, (!item.0.secret.is_empty()).then(|| item.0.secret.to_vec()));
+    }
+}
+
+#[test]
 fn a_delivery_opens_only_under_its_key_and_account() {
     let key = Secret::new([1; 64]);
+    let seal =
+        |secret: &[u8]| Delivery::seal(&[DeliveryItem { session_key: &key, account: &ACCOUNT, secret }]).remove(0);
     for length in [1, 2, 100, SECRET_MAX] {
         let secret = vec![9; length];
-        let delivery = Delivery::seal(&key, &ACCOUNT, &secret).unwrap();
+        let delivery = seal(&secret).unwrap();
         assert_eq!(delivery.open(&key, &ACCOUNT).unwrap().as_slice(), secret);
         assert_eq!(delivery.open(&Secret::new([2; 64]), &ACCOUNT), Err(Refusal::WrongProof));
         assert_eq!(delivery.open(&key, &AccountId([8; 32])), Err(Refusal::WrongProof));
@@ -105,8 +125,8 @@ fn a_delivery_opens_only_under_its_key_and_account() {
             assert_eq!(Delivery::from_bytes(&bytes).open(&key, &ACCOUNT), Err(Refusal::WrongProof));
         }
     }
-    assert!(Delivery::seal(&key, &ACCOUNT, &[]).is_err());
-    assert!(Delivery::seal(&key, &ACCOUNT, &[0; SECRET_MAX + 1]).is_err());
+    assert!(seal(&[]).is_err());
+    assert!(seal(&[0; SECRET_MAX + 1]).is_err());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::error::Refusal;
 use crate::journal::Committed;
 use crate::ledger::{Command, Proof, Verdict};
 use crate::opaque::{Ke1, Ke3, login};
-use crate::protocol::{Delivery, Reply, Request};
+use crate::protocol::{Delivery, DeliveryItem, Reply, Request};
 use crate::secret::Secret;
 use crate::wrap::LoginTicket;
 
@@ -105,12 +105,21 @@ impl Vault {
         }
         let asked: Vec<_> = ready.iter().map(|(_, it)| (it.account, it.generation)).collect();
         let records = self.evaluator.records(&*self.journal, &asked);
-        answers.extend(ready.into_iter().zip(records).map(|((slot, it), record)| {
-            let reply = record.and_then(|record| {
-                let delivery = Delivery::seal(&it.session_key, &it.account, record.secret())?;
-                Ok(Reply::Recovered { delivery })
-            });
-            (slot, reply)
+        let mut found = Vec::with_capacity(ready.len());
+        for ((slot, it), record) in ready.iter().zip(records) {
+            match record {
+                Ok(record) => found.push((*slot, it, record)),
+                Err(stop) => answers.push((*slot, Err(stop))),
+            }
+        }
+        let items = found.iter().map(|(_, it, record)| DeliveryItem {
+            session_key: &it.session_key,
+            account: &it.account,
+            secret: record.secret(),
+        });
+        let sealed = Delivery::seal(&items.collect::<Vec<_>>());
+        answers.extend(found.iter().zip(sealed).map(|((slot, ..), delivery)| {
+            (*slot, delivery.map(|delivery| Reply::Recovered { delivery }).map_err(Stop::from))
         }));
         answers
     }

@@ -6,12 +6,11 @@ use super::cipher::{Committing, ManyBlocks, Nonce, OVERHEAD};
 use super::record::Record;
 use super::root::{EpochKey, RootSource};
 use super::sealed::{HEADER_LEN, Header, Sealed, VERSION};
-use super::with_nonces;
 use crate::account::AccountId;
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
 use crate::engine::{Backend, SHALLOW, backend, in_chunks, traceless};
 use crate::error::Fault;
-use crate::secret::{Secret, random_array};
+use crate::secret::{Secret, random_array, with_nonces};
 use crate::wire::Invalid;
 
 /// By how many bytes a sealed blob is longer than what it holds: version, epoch, nonce, commitment, tag.

@@ -29,22 +29,8 @@ pub use sealed::{HEADER_LEN, Header, PLAIN_LEN, SEALED_LEN, Sealed, VERSION};
 pub use ticket::{ENROLMENT_TICKET_LEN, EnrolmentTicket, LOGIN_TICKET_LEN, LoginTicket, Ticket, TicketKey, TicketKeys};
 
 use crate::engine::{SHALLOW, in_chunks};
-use crate::error::Fault;
-use crate::secret::fill_random;
 
 /// One result an item, in order, whole chunks of them on every core.
 fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
     in_chunks::<SHALLOW, _, _>(items, |chunk| chunk.iter().map(&work).collect())
-}
-
-/// Gives each item 96 random bits, drawn for all at once.
-fn with_nonces<T: Copy, R>(
-    items: &[T],
-    seal: impl FnOnce(&[(T, Nonce)]) -> Vec<Result<R, Fault>>,
-) -> Vec<Result<R, Fault>> {
-    let mut nonces = vec![Nonce::default(); items.len()];
-    match fill_random(nonces.as_flattened_mut()) {
-        Ok(()) => seal(&items.iter().copied().zip(nonces).collect::<Vec<_>>()),
-        Err(fault) => items.iter().map(|_| Err(fault.clone())).collect(),
-    }
 }

@@ -2,12 +2,12 @@
 //! (DESIGN section 4), so that any replica can finish.
 
 use super::cipher::{Committing, Nonce, OVERHEAD};
-use super::{each, with_nonces};
+use super::each;
 use crate::account::AccountId;
 use crate::engine::sha512::HmacKey;
 use crate::engine::{SHALLOW, traceless};
 use crate::error::{Fault, Refusal};
-use crate::secret::Secret;
+use crate::secret::{Secret, with_nonces};
 use crate::wire::{Invalid, Reader, Writer};
 
 /// Version of the ticket format.

@@ -9,7 +9,7 @@ use opaque_ke::{RegistrationRequest, RegistrationUpload};
 
 use crate::account::AccountId;
 use crate::error::Refusal;
-use crate::protocol::{Delivery, Reply, Request, enrolment_digest, transcript};
+use crate::protocol::{Delivery, DeliveryItem, Reply, Request, enrolment_digest, transcript};
 use crate::secret::Secret;
 
 pub(super) struct Suite;
@@ -149,7 +149,8 @@ impl Oracle {
                 } else {
                     let key = Secret::new(key.as_slice().try_into().expect("64 bytes"));
                     let secret = &self.stored.as_ref().ok_or(Refusal::NoRecord)?.secret;
-                    Reply::Recovered { delivery: Delivery::seal(&key, account, secret).expect("a delivery") }
+                    let item = DeliveryItem { session_key: &key, account, secret };
+                    Reply::Recovered { delivery: Delivery::seal(&[item]).remove(0).expect("a delivery") }
                 };
                 self.proven = Some((bytes.to_vec(), reply.clone()));
                 Ok(reply)
