@@ -11,9 +11,9 @@ use super::scalar::Signs;
 use super::table::{FillForComb, FillWithOddMultiples, Table};
 
 /// Digits of a scalar.
-const DIGITS: u32 = 256;
-/// Digits that one addition of [`Ladder::multiply`] takes in.
-const WINDOW: u32 = 4;
+pub(super) const DIGITS: u32 = 256;
+/// Digits that one addition of [`Ladder::multiply`] takes in, and one of the ladder with two lanes a product.
+pub(super) const WINDOW: u32 = 4;
 /// Digits between the teeth of the comb of [`Ladder::multiply_pair`].
 const SPACING: u32 = DIGITS / 4;
 

@@ -4,11 +4,12 @@
 //! Lanes 0 to 3 are the lower ones, 4 to 7 the upper; product `i` has lanes `i` and `i + 4`. What `point.rs` does one
 //! after another with one lane, two lanes do side by side: a doubling is two squares and two products of registers, an
 //! addition four products. `(A | B)` says that the lower lanes hold A and the upper ones B. The formulas are those of
-//! `point.rs`, and so is how time and addresses depend on nothing secret.
+//! `point.rs`, and the ladder takes the steps of `ladder.rs`, over points of another form.
 
 use zeroize::Zeroize;
 
 use super::field::{D2, Multiple, P_TIMES_2, P_TIMES_512, P_TIMES_1024, Tight, Wide};
+use super::ladder::{DIGITS, WINDOW};
 use super::lanes::{LANES, Lanes, Work};
 use super::point::Point;
 use super::scalar::Signs;
@@ -16,11 +17,6 @@ use super::table::{Choice, ENTRIES, chosen};
 
 /// Products of a vector.
 pub(super) const SPLIT: usize = LANES / 2;
-
-/// Digits of a scalar.
-const DIGITS: u32 = 256;
-/// Digits that one addition takes in.
-const WINDOW: u32 = 4;
 
 /// (X | Y) and (Z | X + Y): a point to be doubled.
 #[derive(Clone, Copy, Zeroize)]
