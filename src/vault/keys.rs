@@ -131,8 +131,7 @@ impl FleetSecrets {
     }
 
     /// The key of the journal's chain and checkpoints.
-    #[cfg(feature = "local")]
-    pub(super) fn journal_key(&self) -> Secret<[u8; 32]> {
+    pub fn journal_key(&self) -> Secret<[u8; 32]> {
         Secret::new(self.journal)
     }
 }

@@ -5,16 +5,12 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::{Clock, FleetSecrets, SystemClock, Vault};
 use crate::error::Fault;
 use crate::journal::{Anchor, FileAnchor, Local};
 use crate::ledger::Policy;
 use crate::wrap::{EpochKeys, FileRoot, RootSource};
 
-/// What the fleet's keys are sealed for.
-const KEYS_PURPOSE: &str = "fleet keys";
 /// The first epoch of a new vault.
 const FIRST_EPOCH: u32 = 1;
 
@@ -79,8 +75,7 @@ impl Vault {
         config.root.create(FIRST_EPOCH)?;
         let epochs = EpochKeys::load(&*config.root, FIRST_EPOCH)?;
         let secrets = FleetSecrets::generate()?;
-        let encoded = Zeroizing::new(secrets.encode());
-        write_whole(&config.keys_file(), &epochs.seal_blob(KEYS_PURPOSE, &encoded)?)?;
+        write_whole(&config.keys_file(), &secrets.seal(&epochs)?)?;
         let journal = Local::create(config.journal_folder(), policy.clone(), &secrets.journal_key(), config.anchor)?;
         Self::assemble(policy, Box::new(journal), config.clock, &secrets, epochs)
     }
@@ -99,7 +94,7 @@ impl Vault {
         let newest = config.root.epochs()?.last().copied();
         let newest = newest.ok_or_else(|| Fault::Key("the root key source holds no root key".to_owned()))?;
         let epochs = EpochKeys::load(&*config.root, newest)?;
-        let secrets = FleetSecrets::decode(epochs.open_blob(KEYS_PURPOSE, &sealed)?.expose())?;
+        let secrets = FleetSecrets::open(&epochs, &sealed)?;
         let journal = Local::open(config.journal_folder(), &policy, &secrets.journal_key(), config.anchor)?;
         Self::assemble(policy, Box::new(journal), config.clock, &secrets, epochs)
     }

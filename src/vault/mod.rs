@@ -44,7 +44,6 @@ mod process;
 mod queue;
 mod recover;
 mod slots;
-#[cfg(feature = "local")]
 mod stored;
 
 use std::sync::Arc;
@@ -137,8 +136,8 @@ impl Vault {
         Self::assemble(policy, Box::new(journal), clock, &secrets, epochs)
     }
 
-    /// A vault over a journal that the caller has opened. Its policy is the journal's. Whoever calls keeps `secrets` and
-    /// the root of `epochs`: what was enrolled under others does not open.
+    /// A vault over a journal that the caller has opened. Its policy is the journal's. Whoever calls keeps `secrets`
+    /// ([`FleetSecrets::seal`]) and the root of `epochs`: what was enrolled under others does not open.
     ///
     /// ```
     /// use strongroom::journal::Memory;

@@ -1,8 +1,14 @@
-//! The fleet's keys as bytes to be sealed: what a vault keeps in its folder.
+//! The fleet's keys as sealed bytes: what a vault keeps beside its journal.
+
+use zeroize::Zeroizing;
 
 use super::keys::{FleetSecrets, Numbered, Server};
 use crate::error::Fault;
 use crate::wire::{Invalid, Reader, Writer};
+use crate::wrap::EpochKeys;
+
+/// What the sealed bytes are for.
+const PURPOSE: &str = "fleet keys";
 
 /// Version of the encoding.
 const VERSION: u8 = 1;
@@ -11,8 +17,39 @@ const VERSION: u8 = 1;
 const NUMBERS_MAX: usize = 64;
 
 impl FleetSecrets {
+    /// The keys sealed under the newest epoch's key, to be kept by who opens the vault's journal: see [`Vault::over`].
+    ///
+    /// ```
+    /// use strongroom::vault::FleetSecrets;
+    /// use strongroom::wrap::{EpochKeys, MemoryRoot, RootSource};
+    ///
+    /// let root = MemoryRoot::new();
+    /// root.create(1)?;
+    /// let epochs = EpochKeys::load(&root, 1)?;
+    /// let secrets = FleetSecrets::generate()?;
+    /// let sealed = secrets.seal(&epochs)?;
+    /// assert_eq!(FleetSecrets::open(&epochs, &sealed)?.fleet(), secrets.fleet());
+    /// # Ok::<(), strongroom::error::Fault>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Fault::Randomness`].
+    ///
+    /// [`Vault::over`]: super::Vault::over
+    pub fn seal(&self, epochs: &EpochKeys) -> Result<Vec<u8>, Fault> {
+        epochs.seal_blob(PURPOSE, &Zeroizing::new(self.encode()))
+    }
+
+    /// Opens what [`FleetSecrets::seal`] sealed.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if the epoch's key is not there, [`Fault::Damaged`], [`Fault::Format`].
+    pub fn open(epochs: &EpochKeys, sealed: &[u8]) -> Result<Self, Fault> {
+        Self::decode(epochs.open_blob(PURPOSE, sealed)?.expose())
+    }
+
     /// The bytes to be sealed. The caller wipes them.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Vec<u8> {
         // Room for everything, so that no copy is left behind by a growing vector.
         let mut writer = Writer::with_capacity(8 * 1024);
         writer.u8(VERSION).bytes(&self.fleet).u16(self.servers.len() as u16);
@@ -27,7 +64,7 @@ impl FleetSecrets {
     }
 
     /// Reads what [`FleetSecrets::encode`] wrote.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         match bytes.first() {
             Some(&VERSION) => Self::read(&mut Reader::new(&bytes[1..])).map_err(Invalid::stored("the fleet's keys")),
             Some(&found) => Err(Fault::Format { what: "the fleet's keys", found, reads: VERSION }),
