@@ -1,6 +1,10 @@
-//! What the example server and those who speak to it agree on: routes, JSON, and the token that admits a person.
+//! What the example server and those who speak to it agree on: routes, JSON, and the token that admits a person. Beside
+//! it the two halves, which `tests/soak` uses too.
 
 #![allow(dead_code, unreachable_pub)] // Each side uses its half.
+
+pub mod caller;
+pub mod server;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

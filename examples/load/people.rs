@@ -3,23 +3,18 @@
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Request, Uri, header};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use strongroom::account::AccountId;
 use strongroom::client::{Code, Enrolment, Failure, Recovery, Terms};
 use strongroom::error::Refusal;
 use strongroom::secret::Secret;
 
-use crate::front::{self, Ask, Told};
+use crate::front;
+use crate::front::caller::Caller;
 
 /// The way to the server, and the right to admit people.
 pub(crate) struct Crowd {
     server: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    caller: Caller,
     key: SigningKey,
     /// Tells one run's people from another's.
     run: u64,
@@ -27,38 +22,18 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn new(server: &str, key: SigningKey) -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1024).build(connector);
         let run = u64::from_be_bytes(strongroom::secret::random_array().map_err(|fault| fault.to_string())?);
-        Ok(Crowd { server: server.trim_end_matches('/').to_owned(), client, key, run })
+        Ok(Crowd { server: server.to_owned(), caller: Caller::default(), key, run })
     }
 
     /// The bytes of a request there, those of its reply back.
     async fn ask(&self, route: &str, token: &str, request: &[u8]) -> Result<Vec<u8>, String> {
-        let body = serde_json::to_vec(&Ask { request: front::to_base64(request) }).map_err(|it| it.to_string())?;
-        let uri: Uri = format!("{}/v1/{route}", self.server).parse().map_err(|_| "not a server's address")?;
-        let request = Request::post(uri)
-            .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(body))
-            .map_err(|error| error.to_string())?;
-        let answer = self.client.request(request).await.map_err(|error| format!("no answer: {error}"))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        if !status.is_success() {
-            return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
-        }
-        let told: Told = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        front::from_base64(&told.reply).ok_or_else(|| "a reply that is not base64".to_owned())
+        Ok(self.caller.ask(&self.server, route, token, request).await?)
     }
 
     /// Batches that the server has answered, and the requests in them.
     pub(crate) async fn batches(&self) -> Result<(f64, f64), String> {
-        let uri: Uri = format!("{}/metrics", self.server).parse().map_err(|_| "not a server's address")?;
-        let answer = self.client.get(uri).await.map_err(|error| error.to_string())?;
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        let text = String::from_utf8_lossy(&body);
+        let text = self.caller.get(&self.server, "/metrics").await?;
         let number = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|rest| rest.trim().parse().ok()).ok_or_else(|| format!("no {name} among the metrics"))

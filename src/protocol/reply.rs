@@ -48,7 +48,8 @@ pub enum Reply {
     },
     /// The record is gone.
     Removed,
-    /// Nothing was done, for this reason.
+    /// Nothing was done, for this reason. One exception: a proven finish that an enrolment overtakes between its success
+    /// and the reading of the secret is told [`Refusal::Stale`], and has cleared its record's window before that ended.
     Refused(Refusal),
 }
 

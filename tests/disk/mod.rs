@@ -6,8 +6,12 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod dice;
+
 use std::io;
 use std::sync::{Arc, Mutex};
+
+pub use dice::Dice;
 
 use redb::StorageBackend;
 use strongroom::error::Fault;
@@ -17,24 +21,6 @@ use strongroom::ledger::AnchorKind;
 pub const LOG: usize = 0;
 pub const CHECKPOINT: usize = 1;
 const SECTOR: usize = 512;
-
-/// A small generator of choices that repeat: splitmix64 (Steele, Lea, Flood 2014).
-#[derive(Clone)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.roll() % bound
-    }
-}
 
 #[derive(Clone)]
 enum Write {

@@ -1,0 +1,51 @@
+//! A server under load whose process is killed and whose disk fails, again and again; and the auditor, who holds what
+//! its clients wrote down against what its store says afterwards.
+//!
+//! ```text
+//! cargo test --release --test soak                      # a minute
+//! SOAK_MINUTES=30 cargo test --release --test soak      # as long as asked
+//! cargo test --release --test soak -- audit FOLDER      # diaries and store of a run again, which a finding leaves behind
+//! ```
+//!
+//! The server is a process of its own: the example's front-end over a vault and its local journal, on a small disk in
+//! memory. The clients are those that apps embed. A round ends by SIGKILL, SIGTERM, or a power cut: then what was not
+//! synced is lost, sector by sector. In between the disk is full, slow or read-only, the clock jumps, the process stops.
+//!
+//! Controls: diaries in which a word is changed are found to be wrong; and a server that acknowledges before anything is
+//! durable, in which the auditor must find lost attempts and enrolments.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[cfg(target_os = "linux")]
+mod audit;
+#[cfg(target_os = "linux")]
+mod controls;
+#[cfg(target_os = "linux")]
+mod diary;
+#[cfg(target_os = "linux")]
+#[path = "../disk/dice.rs"]
+mod dice;
+#[cfg(target_os = "linux")]
+mod disk;
+#[cfg(target_os = "linux")]
+#[path = "../../examples/front/mod.rs"]
+mod front;
+#[cfg(target_os = "linux")]
+mod life;
+#[cfg(target_os = "linux")]
+mod mount;
+#[cfg(target_os = "linux")]
+mod people;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod server;
+
+fn main() -> std::process::ExitCode {
+    #[cfg(target_os = "linux")]
+    return run::main();
+    #[cfg(not(target_os = "linux"))]
+    {
+        println!("soak: disks are broken only on Linux");
+        std::process::ExitCode::SUCCESS
+    }
+}

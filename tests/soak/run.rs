@@ -1,0 +1,411 @@
+//! A run: rounds of faults, the roll call, the audit.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use nix::sys::signal::Signal;
+use strongroom::error::Refusal;
+use tokio::sync::watch;
+
+use crate::audit::{Audited, Counters, audit};
+use crate::controls;
+use crate::diary::{self, Diary, Lives};
+use crate::dice::Dice;
+use crate::disk::Mood;
+use crate::front::caller::Caller;
+use crate::life::Limits;
+use crate::mount::{self, Small};
+use crate::people::{self, Serving, Settled, World};
+use crate::server::{self, Server};
+
+/// People at once.
+const PEOPLE: u64 = 32;
+/// Accounts that are called at the end.
+const CALLED_MAX: usize = 4_000;
+/// How long the server with the planted bug runs.
+const PLANTED: Duration = Duration::from_secs(6);
+/// Jumps of the clock that outlast every ticket, and let sweeps destroy what is exhausted.
+const LEAP_S: i64 = 20 * 60;
+
+/// The store as it was at the end.
+const LEFT: &str = "store-at-the-end";
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["server", ..] => server::run(server::Arguments::parse_from(&arguments)).map(|()| true),
+        ["audit", folder] => audited(Path::new(folder)).map(|audited| told(&audited)),
+        [] => soak(),
+        _ => Err("either nothing, or: audit FOLDER".into()),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The run proper, and the run with the planted bug. Whether all is as it must be.
+fn soak() -> Outcome<bool> {
+    controls::every_changed_word_is_found()?;
+    let minutes: f64 = std::env::var("SOAK_MINUTES").map_or(Ok(1.0), |it| it.parse())?;
+    let mounts = mount::of_our_own();
+    if let Err(why) = &mounts {
+        println!("LEFT OUT: a full disk and one that is read-only at the start: {why}");
+    }
+
+    let folder = tempfile::Builder::new().prefix("strongroom-soak-").tempdir()?;
+    println!("\na server under {PEOPLE} people for {minutes} minutes");
+    let rounds = Rounds::new(folder.path(), false, mounts.is_ok())?;
+    let audited_run = rounds.run(Duration::from_secs_f64(60.0 * minutes))?;
+    if !told(&audited_run) {
+        println!("what is left of it: {}", folder.keep().display());
+        return Ok(false);
+    }
+
+    let folder = tempfile::Builder::new().prefix("strongroom-soak-").tempdir()?;
+    println!("\ncontrol: a server that acknowledges before anything is durable");
+    let findings = Rounds::new(folder.path(), true, mounts.is_ok())?.run(PLANTED)?.findings;
+    match findings.first() {
+        Some(first) => println!("found {} accounts that contradict it, for one: {first}", findings.len()),
+        None => println!("FAILED: the auditor found nothing"),
+    }
+    Ok(!findings.is_empty())
+}
+
+/// What happens to a server in one round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    Killed,
+    PowerCut,
+    SlowPowerCut,
+    Terminated,
+    Stopped,
+    Full,
+    ReadOnly,
+    ReadOnlyAtStart,
+    ClockAhead,
+    ClockBack,
+    Leap,
+}
+
+impl Fault {
+    /// Kills come most often: each falls on another moment.
+    const TABLE: [(Fault, u64, &str); 11] = [
+        (Fault::Killed, 6, "killed"),
+        (Fault::PowerCut, 8, "power cut: what was not synced is lost"),
+        (Fault::SlowPowerCut, 3, "syncs that take up to 100 ms, then a power cut"),
+        (Fault::Terminated, 1, "told to stop, and finished what it had begun"),
+        (Fault::Stopped, 1, "stopped for a while, then killed"),
+        (Fault::Full, 2, "disk full, then killed"),
+        (Fault::ReadOnly, 2, "disk read-only under it, then killed"),
+        (Fault::ReadOnlyAtStart, 1, "disk read-only: it must not start"),
+        (Fault::ClockAhead, 1, "clock 20 minutes ahead for a while, then killed"),
+        (Fault::ClockBack, 1, "clock an hour back, then killed"),
+        (Fault::Leap, 1, "started 20 minutes later, then killed"),
+    ];
+
+    fn chosen(dice: &mut Dice, mounts: bool) -> Self {
+        loop {
+            let mut at = dice.below(Self::TABLE.iter().map(|(_, weight, _)| weight).sum());
+            for (fault, weight, _) in Self::TABLE {
+                if at < weight {
+                    if mounts || !matches!(fault, Fault::Full | Fault::ReadOnlyAtStart) {
+                        return fault;
+                    }
+                    break;
+                }
+                at -= weight;
+            }
+        }
+    }
+}
+
+/// What one kind of fault did.
+#[derive(Default)]
+struct Seen {
+    times: u64,
+    busy: u64,
+    lost: u64,
+}
+
+/// The rounds of a run.
+struct Rounds {
+    folder: PathBuf,
+    arguments: server::Arguments,
+    disk: Option<Small>,
+    dice: Dice,
+    /// What the clock is ahead by, for good.
+    ahead_s: i64,
+    seen: BTreeMap<Fault, Seen>,
+}
+
+impl Rounds {
+    fn new(folder: &Path, hasty: bool, mounts: bool) -> Outcome<Self> {
+        let seed = u64::from_be_bytes(strongroom::secret::random_array()?);
+        println!("seed {seed}");
+        let store = folder.join("store");
+        let disk = if mounts { Some(Small::mount(&store)?) } else { None };
+        std::fs::create_dir_all(&store)?;
+        std::fs::create_dir_all(folder.join("diaries"))?;
+        server::create(&store)?;
+        let arguments = server::Arguments { folder: store, hasty, ..server::Arguments::default() };
+        let (folder, dice) = (folder.to_owned(), Dice(seed));
+        Ok(Rounds { folder, arguments, disk, dice, ahead_s: 0, seen: BTreeMap::new() })
+    }
+
+    #[tokio::main]
+    async fn run(mut self, length: Duration) -> Outcome<Audited> {
+        let (serve, serving) = watch::channel(None);
+        let world = Arc::new(World {
+            serving,
+            caller: Caller::default(),
+            key: server::admission_key(),
+            over: AtomicBool::new(false),
+            busy: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        });
+        let mut lives = Vec::new();
+        for person in 0..PEOPLE {
+            let diary = Diary::create(&self.diary(&person.to_string()))?;
+            lives.push(tokio::spawn(people::live(world.clone(), diary, Dice(self.dice.0 ^ (person << 32)))));
+        }
+
+        let (begun, mut number) = (Instant::now(), 0);
+        while begun.elapsed() < length {
+            let fault = match self.arguments.hasty {
+                true => Fault::PowerCut,
+                false => Fault::chosen(&mut self.dice, self.disk.is_some()),
+            };
+            let before = (world.busy.load(Ordering::Relaxed), world.lost.load(Ordering::Relaxed));
+            self.round(fault, &serve, number).await.map_err(|why| format!("round {number}, {fault:?}: {why}"))?;
+            let seen = self.seen.entry(fault).or_default();
+            seen.times += 1;
+            seen.busy += world.busy.load(Ordering::Relaxed) - before.0;
+            seen.lost += world.lost.load(Ordering::Relaxed) - before.1;
+            number += 1;
+        }
+
+        // The last server has no fault, and everybody finishes what they have begun.
+        let server = self.start(self.arguments.clone())?;
+        serve.send_replace(Some((number, address(&server))));
+        world.over.store(true, Ordering::Relaxed);
+        let mut settled: Vec<Settled> = Vec::new();
+        for life in lives {
+            let (known, mut diary) = life.await?;
+            diary.flush()?;
+            settled.extend(known);
+        }
+        let mut diary = Diary::create(&self.diary("roll-call"))?;
+        let called = &settled[..settled.len().min(CALLED_MAX)];
+        people::roll_call(&world, &mut diary, called).await;
+        diary.flush()?;
+        server.signal(Signal::SIGTERM)?;
+        server.ended()?;
+        self.report(called.len());
+        // The disk ends with this process, and a finding wants to be looked at.
+        copied(&self.arguments.folder, &self.folder.join(LEFT))?;
+        let audited = audited(&self.folder)?;
+        self.held(&audited)?;
+        Ok(audited)
+    }
+
+    fn diary(&self, name: &str) -> PathBuf {
+        self.folder.join("diaries").join(format!("{name}.diary"))
+    }
+
+    fn start(&self, arguments: server::Arguments) -> Result<Server, String> {
+        Server::start(&server::Arguments { ahead_s: self.ahead_s, ..arguments }, &self.folder.join("server.log"))
+    }
+
+    /// One server, from start to end.
+    async fn round(&mut self, fault: Fault, serve: &watch::Sender<Serving>, number: u64) -> Result<(), String> {
+        if let (Fault::ReadOnlyAtStart, Some(disk)) = (fault, &self.disk) {
+            disk.freeze()?;
+            let started = self.start(self.arguments.clone());
+            disk.heal()?;
+            return match started {
+                Err(words) if words.contains("exit status") => Ok(()),
+                Err(words) => Err(words),
+                Ok(_) => Err("it started over a disk that it cannot write".to_owned()),
+            };
+        }
+        if fault == Fault::Leap {
+            self.ahead_s += LEAP_S;
+        }
+        let volatile = matches!(fault, Fault::PowerCut | Fault::SlowPowerCut) || self.dice.below(2) == 0;
+        let mut server = self.start(server::Arguments { volatile, ..self.arguments.clone() })?;
+        serve.send_replace(Some((number, address(&server))));
+        self.pause(100, 900).await;
+        match fault {
+            Fault::Killed | Fault::PowerCut | Fault::Leap | Fault::Terminated | Fault::ReadOnlyAtStart => {}
+            Fault::SlowPowerCut => {
+                server.tell("slow", 1 + self.dice.below(100) as i64);
+                self.pause(200, 1500).await;
+            }
+            Fault::Stopped => {
+                server.signal(Signal::SIGSTOP)?;
+                self.pause(100, 700).await;
+                server.signal(Signal::SIGCONT)?;
+                self.pause(0, 200).await;
+            }
+            Fault::Full => {
+                if let Some(disk) = &self.disk {
+                    disk.fill(self.dice.below(256 << 10))?;
+                }
+                self.pause(200, 800).await;
+            }
+            Fault::ReadOnly => {
+                server.tell("read-only", 1);
+                self.pause(100, 400).await;
+                // A disk that can be written again does not open a journal that has latched.
+                server.tell("read-only", 0);
+                self.pause(50, 100).await;
+            }
+            Fault::ClockAhead => {
+                server.tell("ahead", self.ahead_s + LEAP_S);
+                self.pause(100, 400).await;
+                server.tell("ahead", self.ahead_s);
+                self.pause(100, 400).await;
+            }
+            Fault::ClockBack => {
+                server.tell("ahead", self.ahead_s - 3600);
+                self.pause(100, 600).await;
+            }
+        }
+        // Nobody asks this one any more once it is gone, and nothing that it was asked is done any more.
+        server.signal(if fault == Fault::Terminated { Signal::SIGTERM } else { Signal::SIGKILL })?;
+        let status = server.ended()?;
+        serve.send_replace(None);
+        if let (Fault::Full, Some(disk)) = (fault, &self.disk) {
+            disk.heal()?;
+        }
+        match fault {
+            Fault::Terminated if !status.success() => Err(format!("it did not stop in peace: {status}")),
+            Fault::Terminated => Ok(()),
+            _ if std::os::unix::process::ExitStatusExt::signal(&status) != Some(9) => {
+                Err(format!("it ended before it was killed: {status}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits at least `least` milliseconds, and up to `most` more.
+    async fn pause(&mut self, least: u64, most: u64) {
+        tokio::time::sleep(Duration::from_millis(least + self.dice.below(most))).await;
+    }
+
+    fn report(&self, called: usize) {
+        let mut text = format!("{:>7} {:>9} {:>10}  what\n", "times", "busy", "unanswered");
+        for (fault, _, words) in Fault::TABLE {
+            if let Some(seen) = self.seen.get(&fault) {
+                writeln!(text, "{:>7} {:>9} {:>10}  {words}", seen.times, seen.busy, seen.lost).expect("a string");
+            }
+        }
+        let rounds: u64 = self.seen.values().map(|seen| seen.times).sum();
+        println!("{text}{rounds:>7} rounds; {called} people called at the end, whose codes were known");
+    }
+
+    /// A fault that nobody felt proves nothing, nor does a load that was none.
+    fn held(&self, audited: &Audited) -> Result<(), String> {
+        let unfelt = |fault| self.seen.get(&fault).is_some_and(|seen| seen.times > 2 && seen.busy == 0);
+        for fault in [Fault::Full, Fault::ReadOnly] {
+            if unfelt(fault) {
+                return Err(format!("{fault:?}: nobody was ever told that the vault is busy"));
+            }
+        }
+        let rounds: u64 = self.seen.values().map(|seen| seen.times).sum();
+        if audited.told < 50 * rounds as usize || audited.recovered == 0 {
+            return Err(format!("{} answers in {rounds} rounds are no load", audited.told));
+        }
+        Ok(())
+    }
+}
+
+fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copied(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+fn address(server: &Server) -> String {
+    format!("http://127.0.0.1:{}", server.port)
+}
+
+/// The diaries of a run against its store.
+fn audited(folder: &Path) -> Outcome<Audited> {
+    let mut lives = Lives::new();
+    let mut paths: Vec<_> = std::fs::read_dir(folder.join("diaries"))?.collect::<Result<_, _>>()?;
+    // The roll call goes on where the others ended.
+    paths.sort_by_key(|entry| (entry.file_name() == "roll-call.diary", entry.file_name()));
+    for entry in paths {
+        diary::read(&std::fs::read_to_string(entry.path())?, &mut lives)?;
+    }
+    let vault = server::open(&folder.join(LEFT), &Arc::new(Mood::default()), Arc::new(AtomicI64::new(0)))?;
+    let mut result = Audited::default();
+    vault.read(&mut |state| {
+        let counters = |id: &_| {
+            state.account(id).map_or_else(Counters::default, |it| Counters {
+                spent: it.spent(),
+                cleared: it.cleared(),
+                generation: it.generation(),
+                began: it.began(),
+                owed: it.owed(),
+                live: it.is_live(),
+                destroyed: *it.record() == strongroom::ledger::Record::Destroyed,
+            })
+        };
+        result = audit(&lives, counters, Limits::from(vault.policy()));
+    })?;
+    Ok(result)
+}
+
+/// Says what the auditor saw; whether it found nothing.
+fn told(audited: &Audited) -> bool {
+    println!(
+        "audited {} accounts: {} answers, {} requests of which nobody knows; {} enrolled, {} recovered, {} removed; {} \
+         guesses evaluated, {} of them wrong",
+        audited.accounts,
+        audited.told,
+        audited.unknown,
+        audited.enrolled,
+        audited.recovered,
+        audited.removed,
+        audited.guesses,
+        audited.wrong
+    );
+    let refused = audited.refused.iter().map(|(code, times)| match Refusal::from_code(*code) {
+        Some(refusal) => format!("{refusal:?} {times}"),
+        None => format!("{code} {times}"),
+    });
+    println!(
+        "refused: {}; lives of one account followed at once: {}",
+        refused.collect::<Vec<_>>().join(", "),
+        audited.most_lives
+    );
+    for finding in audited.findings.iter().take(5) {
+        println!("FINDING {finding}");
+    }
+    println!("{} findings", audited.findings.len());
+    audited.findings.is_empty()
+}
