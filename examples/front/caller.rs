@@ -90,8 +90,8 @@ impl Caller {
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Unanswered> {
         let answered = async {
             let answer = self.0.request(request).await.map_err(|error| match error.is_connect() {
-                true => Unanswered::Unsent(format!("no connection: {error}")),
-                false => Unanswered::Lost(format!("no answer: {error}")),
+                true => Unanswered::Unsent(format!("no connection: {}", with_cause(&error))),
+                false => Unanswered::Lost(format!("no answer: {}", with_cause(&error))),
             })?;
             let status = answer.status();
             let body = answer.into_body().collect().await;
@@ -100,6 +100,11 @@ impl Caller {
         let timed = tokio::time::timeout(PATIENCE, answered).await;
         timed.unwrap_or_else(|_| Err(Unanswered::Lost("no answer in time".to_owned())))
     }
+}
+
+/// An error's words, and those of what is behind it.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", with_cause(cause)))
 }
 
 fn address(server: &str, path: &str) -> Result<Uri, Unanswered> {

@@ -136,7 +136,7 @@ pub async fn serve(listener: TcpListener, front_end: FrontEnd, connections: usiz
             drop(place);
         });
     }
-    println!("stopping");
+    tracing::info!("stopping");
     drop(listener);
     tokio::select! {
         () = graceful.shutdown() => {}

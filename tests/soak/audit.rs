@@ -8,6 +8,7 @@
 //! Apart from that it counts guesses by the diary alone, and holds them against the bound of DESIGN section 3.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
@@ -28,6 +29,18 @@ pub(crate) struct Counters {
     pub(crate) owed: u32,
     pub(crate) live: bool,
     pub(crate) destroyed: bool,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counters { spent, cleared, generation, began, owed, .. } = self;
+        let record = match (self.live, self.destroyed) {
+            (true, _) => "a live record",
+            (_, true) => "a destroyed record",
+            _ => "no record",
+        };
+        write!(f, "{record} of generation {generation}, spent {spent}, cleared {cleared}, began {began}, owed {owed}")
+    }
 }
 
 impl From<&Life> for Counters {
@@ -57,6 +70,8 @@ pub(crate) struct Audited {
     pub(crate) recovered: usize,
     pub(crate) removed: usize,
     pub(crate) refused: BTreeMap<u8, usize>,
+    /// Accounts whose record is destroyed.
+    pub(crate) destroyed: usize,
     pub(crate) most_lives: usize,
     pub(crate) findings: Vec<String>,
 }
@@ -66,7 +81,9 @@ pub(crate) fn audit(lives: &Lives, store: impl Fn(&AccountId) -> Counters, limit
     let mut audited = Audited { accounts: lives.len(), ..Audited::default() };
     for (account, events) in lives {
         audited.count(events);
-        let followed = follow(events, store(account), limits, &mut audited.most_lives);
+        let store = store(account);
+        audited.destroyed += usize::from(store.destroyed);
+        let followed = follow(events, store, limits, &mut audited.most_lives);
         for words in [followed, bounded(events, limits)].into_iter().filter_map(Result::err) {
             audited.findings.push(format!("account {}: {words}", hex::encode(&account.as_bytes()[..8])));
         }
@@ -93,7 +110,7 @@ impl Audited {
                     }
                 }
                 Event::Unknown(_) => self.unknown += 1,
-                Event::Asked(..) | Event::Unsent(_) | Event::Odd(..) => {}
+                Event::Asked(..) | Event::Undone(_) | Event::Odd(..) => {}
             }
         }
     }
@@ -117,7 +134,7 @@ fn follow(events: &[Event], store: Counters, limits: Limits, most: &mut usize) -
                 possible = changed(possible, |it| it.pending.insert(*number, None));
                 continue;
             }
-            Event::Unsent(number) => {
+            Event::Undone(number) => {
                 possible.retain(|it| it.pending.get(number) == Some(&None));
                 possible = changed(possible, |it| it.pending.remove(number));
             }
@@ -149,7 +166,7 @@ fn follow(events: &[Event], store: Counters, limits: Limits, most: &mut usize) -
     if last.iter().any(|it| Counters::from(&it.life) == store) {
         return Ok(());
     }
-    Err(format!("the store ends with {store:?}, and nothing that was told allows it; {}", words(&last)))
+    Err(format!("the store ends with {store}, and nothing that was told allows it; {}", words(&last)))
 }
 
 /// The same lives with a change to each.
@@ -198,7 +215,7 @@ fn with_all_that_may_have_been(
 }
 
 fn words(possible: &HashSet<Possible>) -> String {
-    let all: BTreeSet<_> = possible.iter().map(|it| format!("{:?}", Counters::from(&it.life))).collect();
+    let all: BTreeSet<_> = possible.iter().map(|it| Counters::from(&it.life).to_string()).collect();
     let shown: Vec<_> = all.iter().take(3).cloned().collect();
     format!("{} possible: {}{}", all.len(), shown.join("; "), if all.len() > 3 { "; ..." } else { "" })
 }

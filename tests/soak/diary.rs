@@ -7,7 +7,7 @@
 //! 2 > enrol 1 2 3      # the finish of what 1 started, with code 2 and backup key 3
 //! 2 < unknown          # never told: it may have been done, but will not be done any more
 //! 3 > guess 3 2        # the KE1 that was first sent as 3, with code 2
-//! 3 < unsent           # it did not leave
+//! 3 < undone           # it did not leave, or its server stopped in peace without an answer
 //! 4 > guess 3 2        # the same bytes again; where nothing follows it may be done at any later time
 //! ```
 
@@ -60,8 +60,8 @@ pub(crate) enum Event {
     Told(u32, Told),
     /// It was not answered, and is done by now or never.
     Unknown(u32),
-    /// It did not leave.
-    Unsent(u32),
+    /// It was not done, and will not be.
+    Undone(u32),
     /// Something that no client should ever meet.
     Odd(u32, String),
 }
@@ -97,7 +97,7 @@ impl fmt::Display for Event {
                 }
             }
             Event::Unknown(number) => write!(f, "{number} < unknown"),
-            Event::Unsent(number) => write!(f, "{number} < unsent"),
+            Event::Undone(number) => write!(f, "{number} < undone"),
             Event::Odd(number, words) => write!(f, "{number} < odd {words}"),
         }
     }
@@ -128,7 +128,7 @@ impl Event {
                 )
             }
             ("<", "unknown") => Event::Unknown(number),
-            ("<", "unsent") => Event::Unsent(number),
+            ("<", "undone") => Event::Undone(number),
             ("<", "odd") => Event::Odd(number, words.collect::<Vec<_>>().join(" ")),
             ("<", kind) => {
                 let words = &mut words;

@@ -3,6 +3,7 @@
 //! They do what the client's rules say: whatever is not answered is sent again, byte for byte, until it is. What they
 //! come to is not judged here; the auditor does that, by the diaries alone.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct World {
     pub(crate) serving: watch::Receiver<Serving>,
     pub(crate) caller: Caller,
     pub(crate) key: SigningKey,
+    /// Servers that stopped in peace: what they have not answered they have not done.
+    pub(crate) in_peace: Mutex<HashSet<u64>>,
     /// People finish what they ask, and begin nothing more.
     pub(crate) over: AtomicBool,
     /// Requests told that the vault is busy, and requests that nobody answered.
@@ -91,10 +94,12 @@ impl Page<'_> {
     }
 
     /// What earlier servers did not answer they will not do any more.
-    fn settle(&mut self, server: u64) {
+    fn settle(&mut self, server: u64, in_peace: &HashSet<u64>) {
         let (over, still): (Vec<_>, Vec<_>) = self.adrift.drain(..).partition(|(_, asked)| *asked < server);
         self.adrift = still;
-        over.into_iter().for_each(|(number, _)| self.write(Event::Unknown(number)));
+        for (number, asked) in over {
+            self.write(if in_peace.contains(&asked) { Event::Undone(number) } else { Event::Unknown(number) });
+        }
     }
 }
 
@@ -116,7 +121,7 @@ impl<'a> Account<'a> {
             let now = serving.borrow_and_update().clone();
             if let Some((number, address)) = now {
                 let mut page = self.page();
-                page.settle(number);
+                page.settle(number, &self.world.in_peace.lock().unwrap_or_else(PoisonError::into_inner));
                 if page.adrift.len() < ADRIFT_MAX {
                     return Ok((number, address));
                 }
@@ -172,7 +177,7 @@ impl<'a> Account<'a> {
                 page.write(Event::Odd(number, words));
                 return Some(Err(Ended));
             }
-            Err(Unanswered::Unsent(_)) => page.write(Event::Unsent(number)),
+            Err(Unanswered::Unsent(_)) => page.write(Event::Undone(number)),
             Err(Unanswered::Lost(_)) => {
                 self.world.lost.fetch_add(1, Ordering::Relaxed);
                 page.adrift.push((number, server));

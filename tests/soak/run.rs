@@ -5,8 +5,8 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -69,10 +69,10 @@ fn soak() -> Outcome<bool> {
     let folder = tempfile::Builder::new().prefix("strongroom-soak-").tempdir()?;
     println!("\na server under {PEOPLE} people for {minutes} minutes");
     let rounds = Rounds::new(folder.path(), false, mounts.is_ok())?;
-    let audited_run = rounds.run(Duration::from_secs_f64(60.0 * minutes))?;
-    if !told(&audited_run) {
+    let right = rounds.run(Duration::from_secs_f64(60.0 * minutes)).map(|audited| told(&audited));
+    if !matches!(right, Ok(true)) {
         println!("what is left of it: {}", folder.keep().display());
-        return Ok(false);
+        return right;
     }
 
     let folder = tempfile::Builder::new().prefix("strongroom-soak-").tempdir()?;
@@ -107,7 +107,7 @@ impl Fault {
         (Fault::Killed, 6, "killed"),
         (Fault::PowerCut, 8, "power cut: what was not synced is lost"),
         (Fault::SlowPowerCut, 3, "syncs that take up to 100 ms, then a power cut"),
-        (Fault::Terminated, 1, "told to stop, and finished what it had begun"),
+        (Fault::Terminated, 1, "told to stop: what it had begun it finished"),
         (Fault::Stopped, 1, "stopped for a while, then killed"),
         (Fault::Full, 2, "disk full, then killed"),
         (Fault::ReadOnly, 2, "disk read-only under it, then killed"),
@@ -173,6 +173,7 @@ impl Rounds {
             serving,
             caller: Caller::default(),
             key: server::admission_key(),
+            in_peace: Mutex::default(),
             over: AtomicBool::new(false),
             busy: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -190,6 +191,9 @@ impl Rounds {
                 false => Fault::chosen(&mut self.dice, self.disk.is_some()),
             };
             let before = (world.busy.load(Ordering::Relaxed), world.lost.load(Ordering::Relaxed));
+            if fault == Fault::Terminated {
+                world.in_peace.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+            }
             self.round(fault, &serve, number).await.map_err(|why| format!("round {number}, {fault:?}: {why}"))?;
             let seen = self.seen.entry(fault).or_default();
             seen.times += 1;

@@ -132,8 +132,8 @@ fn each_check_sees_its_violation() {
         ),
         (
             claims_have_a_test,
-            &[("SECURITY.md", "`tests/kill.rs`")],
-            &[("SECURITY.md", "`tests/kill.rs`"), ("tests/kill.rs", "")],
+            &[("SECURITY.md", "`tests/a.rs`")],
+            &[("SECURITY.md", "`tests/a.rs`"), ("tests/a.rs", "")],
         ),
     ];
     let tree = |files: Tree| -> Vec<Source> {
