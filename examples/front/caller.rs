@@ -47,13 +47,18 @@ pub struct Caller(Client<HttpConnector, Full<Bytes>>);
 
 impl Default for Caller {
     fn default() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        Caller(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).build(connector))
+        Caller::keeping(IDLE_MAX)
     }
 }
 
 impl Caller {
+    /// One that keeps so many connections for later requests; with 0 every request has a connection of its own.
+    pub fn keeping(connections: usize) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Caller(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(connections).build(connector))
+    }
+
     /// The bytes of a request there, those of its reply back.
     ///
     /// # Errors

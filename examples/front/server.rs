@@ -1,7 +1,9 @@
 //! The server's half: routes, limits, and an end that finishes what it has begun.
 
+use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
@@ -101,21 +103,64 @@ fn problem(status: StatusCode, problem: &str) -> Response {
     (status, Json(Problem { problem: problem.to_owned() })).into_response()
 }
 
+/// How many connections there may be.
+#[derive(Clone, Copy)]
+pub struct Room {
+    /// Altogether. Whom there is no place for waits.
+    pub connections: usize,
+    /// From one address. One more is closed at once: otherwise who is slow on purpose could take every place.
+    pub of_address: usize,
+}
+
+/// Connections that there are, by address.
+#[derive(Clone, Default)]
+struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection's place among those of its address.
+struct Place(Addresses, IpAddr);
+
+impl Addresses {
+    fn place(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = taken.entry(address).or_default();
+        (*theirs < most).then(|| {
+            *theirs += 1;
+            Place(self.clone(), address)
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Place(addresses, address) = self;
+        let mut taken = addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(theirs) = taken.get_mut(address) {
+            *theirs -= 1;
+            if *theirs == 0 {
+                taken.remove(address);
+            }
+        }
+    }
+}
+
 /// Serves until the process is told to stop, then lets connections finish.
 ///
 /// # Errors
 /// If signals cannot be listened to.
-pub async fn serve(listener: TcpListener, front_end: FrontEnd, connections: usize) -> Result<(), Box<dyn Error>> {
+pub async fn serve(listener: TcpListener, front_end: FrontEnd, room: Room) -> Result<(), Box<dyn Error>> {
     let router = router(front_end);
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let room = Arc::new(Semaphore::new(connections));
+    let (places, addresses) = (Arc::new(Semaphore::new(room.connections)), Addresses::default());
     let graceful = GracefulShutdown::new();
     loop {
-        let place = room.clone().acquire_owned();
+        let place = places.clone().acquire_owned();
         let stream = tokio::select! {
             // The place first: whom there is no place for waits in the system's queue.
             (place, stream) = async { (place.await, listener.accept().await) } => match (place, stream) {
-                (Ok(place), Ok((stream, _))) => (place, stream),
+                (Ok(place), Ok((stream, peer))) => match addresses.place(peer.ip(), room.of_address) {
+                    Some(of_address) => ((place, of_address), stream),
+                    None => continue,
+                },
                 // A connection that was gone before it was taken, or no descriptors left: neither is the end.
                 (_, Err(error)) => {
                     tracing::warn!(%error, "no connection taken");

@@ -9,8 +9,9 @@
 //! cargo run --release --example http_server -- --folder vault-for-a-try
 //! ```
 //!
-//! What slow, large or many connections can take is bounded: connections, the time for a head and for a whole request,
-//! the size of a body, requests in line. TLS, and limits of rate for each person, belong before it.
+//! What slow, large or many connections can take is bounded: connections, altogether and of one address, the time for a
+//! head and for a whole request, the size of a body, requests in line, altogether and of one account. TLS, and limits of
+//! rate for each person, belong before it.
 #![allow(clippy::expect_used)] // An example stops where something is not as told.
 
 #[path = "../front/mod.rs"]
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ed25519_dalek::SigningKey;
-use front::server::FrontEnd;
+use front::server::{FrontEnd, Room};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
@@ -45,6 +46,9 @@ struct Arguments {
     /// Connections at once.
     #[arg(long, default_value_t = 1024)]
     connections: usize,
+    /// Connections at once from one address.
+    #[arg(long, default_value_t = 512)]
+    of_address: usize,
 }
 
 #[tokio::main]
@@ -65,7 +69,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(arguments.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     println!("tokens are signed with the key in {}", key_file(&arguments.folder).display());
-    front::server::serve(listener, front_end, arguments.connections).await?;
+    let room = Room { connections: arguments.connections, of_address: arguments.of_address };
+    front::server::serve(listener, front_end, room).await?;
 
     // Nobody is connected any more; what is in a batch is finished, the rest is told to come again.
     tokio::task::spawn_blocking(move || queue.close()).await?;

@@ -7,11 +7,11 @@
 //! | id | invariant |
 //! |---|---|
 //! | Q1 | every request is answered once: by the vault, or by [`Refusal::Busy`] |
-//! | Q2 | no more than [`Gathering::waiting_max`] requests wait, whoever sends them |
+//! | Q2 | no more than [`Gathering::waiting_max`] requests wait, whoever sends them, and of one account no more than [`Gathering::account_max`] |
 //! | Q3 | requests for one account that wait together take effect in the order in which they came |
 //! | Q4 | what a batch has charged is answered, also when the queue closes |
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -35,6 +35,9 @@ type Outcome = Result<Reply, Fault>;
 pub struct Gathering {
     /// Requests that may wait. Each takes about a kilobyte; one more is told [`Refusal::Busy`].
     pub waiting_max: usize,
+    /// Requests of one account that may wait: who floods the vault with requests for one account crowds out that account
+    /// alone.
+    pub account_max: usize,
     /// Requests that make a batch full: it waits for no more.
     pub full: usize,
     /// How long the first of a batch waits for others, in microseconds.
@@ -44,10 +47,10 @@ pub struct Gathering {
 }
 
 impl Default for Gathering {
-    /// 8,192 waiting, batches of a chunk or more, 200 us, and a batch more than there are cores.
+    /// 8,192 waiting, 16 of one account, batches of a chunk or more, 200 us, and a batch more than there are cores.
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Gathering { waiting_max: 8192, full: CHUNK, deadline_us: 200, batches: cores + 1 }
+        Gathering { waiting_max: 8192, account_max: 16, full: CHUNK, deadline_us: 200, batches: cores + 1 }
     }
 }
 
@@ -84,7 +87,35 @@ struct Shared {
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
+    /// How many of each account wait; of those that none wait of there is nothing.
+    of_account: HashMap<AccountId, usize>,
     closed: bool,
+}
+
+impl Line {
+    fn has_room_for(&self, account: &AccountId, gathering: &Gathering) -> bool {
+        let theirs = self.of_account.get(account).copied().unwrap_or(0);
+        !self.closed && self.waiting.len() < gathering.waiting_max && theirs < gathering.account_max
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        *self.of_account.entry(waiting.account).or_default() += 1;
+        self.waiting.push_back(waiting);
+    }
+
+    /// Takes the first so many out of the line.
+    fn take(&mut self, count: usize) -> Vec<Waiting> {
+        let taken: Vec<_> = self.waiting.drain(..count).collect();
+        for Waiting { account, .. } in &taken {
+            if let Some(theirs) = self.of_account.get_mut(account) {
+                *theirs -= 1;
+                if *theirs == 0 {
+                    self.of_account.remove(account);
+                }
+            }
+        }
+        taken
+    }
 }
 
 /// A request in line.
@@ -99,13 +130,13 @@ impl Queue {
     /// Starts the threads that have `vault` answer.
     ///
     /// # Errors
-    /// [`Fault::Limit`] if the gathering has no room, no batch, or a full batch larger than what waits or than
-    /// `limits::REQUESTS_MAX`, or if the operating system gives no threads.
+    /// [`Fault::Limit`] if the gathering has no room, for anybody or for an account, no batch, or a full batch larger than
+    /// what waits or than `limits::REQUESTS_MAX`, or if the operating system gives no threads.
     pub fn open(vault: Arc<Vault>, gathering: Gathering) -> Result<Self, Fault> {
-        let Gathering { waiting_max, full, batches, .. } = gathering;
-        if batches == 0 || full == 0 || full > waiting_max || full > REQUESTS_MAX {
+        let Gathering { waiting_max, account_max, full, batches, .. } = gathering;
+        if batches == 0 || full == 0 || full > waiting_max || full > REQUESTS_MAX || account_max == 0 {
             return Err(Fault::Limit(format!(
-                "a queue for {waiting_max} requests cannot make {batches} batches of {full}"
+                "a queue for {waiting_max} requests, {account_max} of an account, cannot make {batches} batches of {full}"
             )));
         }
         let line = Mutex::new(Line::default());
@@ -122,8 +153,8 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Puts a request in line, as the front-end admitted it for `account`. Never blocks: where the line is full or
-    /// closed, or the bytes cannot be a request, the answer is there at once.
+    /// Puts a request in line, as the front-end admitted it for `account`. Never blocks: where the line is full, for all or
+    /// for this account, or closed, or where the bytes cannot be a request, the answer is there at once.
     ///
     /// A request whose answer is dropped is left out of the next batch; one that is in a batch is answered to nobody.
     pub fn submit(&self, account: AccountId, request: Vec<u8>) -> Answer {
@@ -151,7 +182,8 @@ impl Queue {
         let turned_away = {
             let mut line = self.shared.line();
             line.closed = true;
-            std::mem::take(&mut line.waiting)
+            let all = line.waiting.len();
+            line.take(all)
         };
         self.shared.changed.notify_all();
         // A promise that is dropped is kept with `Busy`.
@@ -177,11 +209,11 @@ impl Shared {
     /// Takes in a request, or gives it back with the reason.
     fn line_up(&self, waiting: Waiting) -> Option<(Promise, Refusal)> {
         let mut line = self.line();
-        if line.closed || line.waiting.len() >= self.gathering.waiting_max {
+        if !line.has_room_for(&waiting.account, &self.gathering) {
             metrics::counter!("strongroom_turned_away_total").increment(1);
             return Some((waiting.promise, Refusal::Busy));
         }
-        line.waiting.push_back(waiting);
+        line.push(waiting);
         let length = line.waiting.len();
         drop(line);
         if length == 1 || length == self.gathering.full {
@@ -221,7 +253,8 @@ impl Shared {
             let waited = first.since.elapsed();
             if line.waiting.len() >= self.gathering.full || waited >= deadline {
                 let count = line.waiting.len().min(REQUESTS_MAX);
-                let batch: Vec<_> = line.waiting.drain(..count).filter(|it| it.promise.is_wanted()).collect();
+                let mut batch = line.take(count);
+                batch.retain(|it| it.promise.is_wanted());
                 if !line.waiting.is_empty() {
                     self.changed.notify_one();
                 }

@@ -4,6 +4,7 @@
 //! ```text
 //! cargo test --release --test soak                      # a minute
 //! SOAK_MINUTES=30 cargo test --release --test soak      # as long as asked
+//! cargo test --release --test soak -- door              # the floods alone
 //! cargo test --release --test soak -- audit FOLDER      # diaries and store of a run again, which a finding leaves behind
 //! ```
 //!
@@ -11,8 +12,12 @@
 //! memory. The clients are those that apps embed. A round ends by SIGKILL, SIGTERM, or a power cut: then what was not
 //! synced is lost, sector by sector. In between the disk is full, slow or read-only, the clock jumps, the process stops.
 //!
-//! Controls: diaries in which a word is changed are found to be wrong; and a server that acknowledges before anything is
-//! durable, in which the auditor must find lost attempts and enrolments.
+//! After it comes hostile input: floods of what is slow, endless, for one account, for nobody's account, or no request at
+//! all, while people come as always. They must be answered, and the server's memory must stay bounded.
+//!
+//! Controls: diaries in which a word is changed are found to be wrong; a server that acknowledges before anything is
+//! durable, in which the auditor must find lost attempts and enrolments; a server without its limit of connections,
+//! before which people must be seen to wait in vain.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
@@ -26,6 +31,10 @@ mod diary;
 mod dice;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod door;
+#[cfg(target_os = "linux")]
+mod flood;
 #[cfg(target_os = "linux")]
 #[path = "../../examples/front/mod.rs"]
 mod front;

@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
+use hdrhistogram::Histogram;
 use strongroom::account::AccountId;
 use strongroom::client::{Code, Enrolment, Failure, PendingRecovery, Recovery, Terms};
 use strongroom::error::Refusal;
@@ -16,10 +17,12 @@ use strongroom::protocol::Reply;
 use strongroom::secret::Secret;
 use tokio::sync::watch;
 
-use crate::diary::{Asked, Diary, Event, Told};
+pub(crate) use crate::diary::Diary;
+use crate::diary::{Asked, Event, Told};
 use crate::dice::Dice;
 use crate::front::caller::{Caller, Unanswered};
 use crate::front::{now_s, token};
+use crate::server;
 
 /// Before a request is sent again, or the next thing is done.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,16 +34,64 @@ pub(crate) type Serving = Option<(u64, String)>;
 
 /// What everybody shares.
 pub(crate) struct World {
-    pub(crate) serving: watch::Receiver<Serving>,
-    pub(crate) caller: Caller,
-    pub(crate) key: SigningKey,
-    /// Servers that stopped in peace: what they have not answered they have not done.
-    pub(crate) in_peace: Mutex<HashSet<u64>>,
+    serving: watch::Receiver<Serving>,
+    caller: Caller,
+    key: SigningKey,
+    in_peace: Mutex<HashSet<u64>>,
+    over: AtomicBool,
+    busy: AtomicU64,
+    lost: AtomicU64,
+    /// How long answers took, in microseconds.
+    waits: Mutex<Histogram<u64>>,
+}
+
+impl World {
+    pub(crate) fn new(serving: watch::Receiver<Serving>, caller: Caller) -> Self {
+        World {
+            serving,
+            caller,
+            key: server::admission_key(),
+            in_peace: Mutex::default(),
+            over: AtomicBool::new(false),
+            busy: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            waits: Mutex::new(waits()),
+        }
+    }
+
     /// People finish what they ask, and begin nothing more.
-    pub(crate) over: AtomicBool,
-    /// Requests told that the vault is busy, and requests that nobody answered.
-    pub(crate) busy: AtomicU64,
-    pub(crate) lost: AtomicU64,
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// This server stops in peace: what it has not answered it has not done.
+    pub(crate) fn stops_in_peace(&self, server: u64) {
+        held(&self.in_peace).insert(server);
+    }
+
+    /// Requests that were told that the vault is busy.
+    pub(crate) fn busy(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Requests that nobody answered.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// How long answers have taken since this was last asked, in microseconds.
+    pub(crate) fn take_waits(&self) -> Histogram<u64> {
+        std::mem::replace(&mut *held(&self.waits), waits())
+    }
+}
+
+fn waits() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds of a histogram")
+}
+
+/// What a lock holds: each holder leaves whole values.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Someone whose code is known, for the roll call at the end.
@@ -111,7 +162,7 @@ impl<'a> Account<'a> {
     }
 
     fn page(&self) -> MutexGuard<'_, Page<'a>> {
-        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.page)
     }
 
     /// Waits for a server; its number and where it listens.
@@ -121,7 +172,7 @@ impl<'a> Account<'a> {
             let now = serving.borrow_and_update().clone();
             if let Some((number, address)) = now {
                 let mut page = self.page();
-                page.settle(number, &self.world.in_peace.lock().unwrap_or_else(PoisonError::into_inner));
+                page.settle(number, &held(&self.world.in_peace));
                 if page.adrift.len() < ADRIFT_MAX {
                     return Ok((number, address));
                 }
@@ -147,7 +198,12 @@ impl<'a> Account<'a> {
                 page.write(Event::Asked(number, asked(number)));
                 number
             };
+            let asked_at = Instant::now();
             let answer = self.world.caller.ask(&address, route, &self.token, request).await;
+            if answer.is_ok() {
+                let waited = asked_at.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+                held(&self.world.waits).saturating_record(waited);
+            }
             if let Some(done) = self.hear(number, server, answer, &read) {
                 return done;
             }
@@ -231,7 +287,7 @@ impl<'a> Account<'a> {
     ) -> Result<(u32, Told, Option<PendingRecovery>, Vec<u8>), Ended> {
         let known = Mutex::new(*first);
         let asked = |number| {
-            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = held(&known);
             Asked::Guess { first: *known.get_or_insert(number), code: *code }
         };
         let read = |reply: &[u8]| {
@@ -247,7 +303,7 @@ impl<'a> Account<'a> {
             }
         };
         let (number, told, reply) = self.ask("recover", recovery.request(), asked, read).await?;
-        *first = *known.lock().unwrap_or_else(PoisonError::into_inner);
+        *first = *held(&known);
         Ok((number, told, recovery.finish(&reply).ok(), reply))
     }
 

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -19,6 +19,8 @@ use crate::controls;
 use crate::diary::{self, Diary, Lives};
 use crate::dice::Dice;
 use crate::disk::Mood;
+use crate::door;
+use crate::flood::{self, Kind};
 use crate::front::caller::Caller;
 use crate::life::Limits;
 use crate::mount::{self, Small};
@@ -26,7 +28,7 @@ use crate::people::{self, Serving, Settled, World};
 use crate::server::{self, Server};
 
 /// People at once.
-const PEOPLE: u64 = 32;
+pub(crate) const PEOPLE: u64 = 32;
 /// Accounts that are called at the end.
 const CALLED_MAX: usize = 4_000;
 /// How long the server with the planted bug runs.
@@ -43,6 +45,11 @@ pub(crate) fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["server", ..] => server::run(server::Arguments::parse_from(&arguments)).map(|()| true),
+        ["flood", ..] => {
+            flood::run(&flood::Arguments::parse_from(&arguments));
+            Ok(true)
+        }
+        ["door"] => door(mount::of_our_own().is_ok()),
         ["audit", folder] => audited(Path::new(folder)).map(|audited| told(&audited)),
         [] => soak(),
         _ => Err("either nothing, or: audit FOLDER".into()),
@@ -82,7 +89,21 @@ fn soak() -> Outcome<bool> {
         Some(first) => println!("found {} accounts that contradict it, for one: {first}", findings.len()),
         None => println!("FAILED: the auditor found nothing"),
     }
-    Ok(!findings.is_empty())
+    Ok(!findings.is_empty() && door(mounts.is_ok())?)
+}
+
+/// Floods at the door, and a door without its limit of connections.
+fn door(mounts: bool) -> Outcome<bool> {
+    println!("\nfloods from another address, beside {PEOPLE} people");
+    let folder = tempfile::Builder::new().prefix("strongroom-door-").tempdir()?;
+    let rounds = Rounds::new(folder.path(), false, mounts)?;
+    let right = door::run(folder.path(), &rounds.arguments, &Kind::ALL)?;
+
+    println!("\ncontrol: the same from a server that lets one address have every connection");
+    let folder = tempfile::Builder::new().prefix("strongroom-door-").tempdir()?;
+    let rounds = Rounds::new(folder.path(), false, mounts)?;
+    let arguments = server::Arguments { of_address: server::CONNECTIONS, ..rounds.arguments.clone() };
+    Ok(right && !door::run(folder.path(), &arguments, &Kind::ALL[..1])?)
 }
 
 /// What happens to a server in one round.
@@ -161,7 +182,7 @@ impl Rounds {
         std::fs::create_dir_all(&store)?;
         std::fs::create_dir_all(folder.join("diaries"))?;
         server::create(&store)?;
-        let arguments = server::Arguments { folder: store, hasty, ..server::Arguments::default() };
+        let arguments = server::Arguments { hasty, ..server::Arguments::new(store) };
         let (folder, dice) = (folder.to_owned(), Dice(seed));
         Ok(Rounds { folder, arguments, disk, dice, ahead_s: 0, seen: BTreeMap::new() })
     }
@@ -169,18 +190,10 @@ impl Rounds {
     #[tokio::main]
     async fn run(mut self, length: Duration) -> Outcome<Audited> {
         let (serve, serving) = watch::channel(None);
-        let world = Arc::new(World {
-            serving,
-            caller: Caller::default(),
-            key: server::admission_key(),
-            in_peace: Mutex::default(),
-            over: AtomicBool::new(false),
-            busy: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-        });
+        let world = Arc::new(World::new(serving, Caller::default()));
         let mut lives = Vec::new();
         for person in 0..PEOPLE {
-            let diary = Diary::create(&self.diary(&person.to_string()))?;
+            let diary = Diary::create(&diary(&self.folder, &person.to_string()))?;
             lives.push(tokio::spawn(people::live(world.clone(), diary, Dice(self.dice.0 ^ (person << 32)))));
         }
 
@@ -190,44 +203,39 @@ impl Rounds {
                 true => Fault::PowerCut,
                 false => Fault::chosen(&mut self.dice, self.disk.is_some()),
             };
-            let before = (world.busy.load(Ordering::Relaxed), world.lost.load(Ordering::Relaxed));
+            let before = (world.busy(), world.lost());
             if fault == Fault::Terminated {
-                world.in_peace.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+                world.stops_in_peace(number);
             }
             self.round(fault, &serve, number).await.map_err(|why| format!("round {number}, {fault:?}: {why}"))?;
             let seen = self.seen.entry(fault).or_default();
             seen.times += 1;
-            seen.busy += world.busy.load(Ordering::Relaxed) - before.0;
-            seen.lost += world.lost.load(Ordering::Relaxed) - before.1;
+            seen.busy += world.busy() - before.0;
+            seen.lost += world.lost() - before.1;
             number += 1;
         }
 
         // The last server has no fault, and everybody finishes what they have begun.
         let server = self.start(self.arguments.clone())?;
         serve.send_replace(Some((number, address(&server))));
-        world.over.store(true, Ordering::Relaxed);
+        world.end();
         let mut settled: Vec<Settled> = Vec::new();
         for life in lives {
             let (known, mut diary) = life.await?;
             diary.flush()?;
             settled.extend(known);
         }
-        let mut diary = Diary::create(&self.diary("roll-call"))?;
+        let mut diary = Diary::create(&diary(&self.folder, "roll-call"))?;
         let called = &settled[..settled.len().min(CALLED_MAX)];
         people::roll_call(&world, &mut diary, called).await;
         diary.flush()?;
-        server.signal(Signal::SIGTERM)?;
-        server.ended()?;
+        server.stop()?;
         self.report(called.len());
         // The disk ends with this process, and a finding wants to be looked at.
         copied(&self.arguments.folder, &self.folder.join(LEFT))?;
         let audited = audited(&self.folder)?;
         self.held(&audited)?;
         Ok(audited)
-    }
-
-    fn diary(&self, name: &str) -> PathBuf {
-        self.folder.join("diaries").join(format!("{name}.diary"))
     }
 
     fn start(&self, arguments: server::Arguments) -> Result<Server, String> {
@@ -336,6 +344,11 @@ impl Rounds {
         }
         Ok(())
     }
+}
+
+/// Where somebody's diary is.
+pub(crate) fn diary(folder: &Path, name: &str) -> PathBuf {
+    folder.join("diaries").join(format!("{name}.diary"))
 }
 
 fn copied(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -23,16 +23,16 @@ use strongroom::wrap::{EpochKeys, FileRoot, RootSource};
 use tokio::net::TcpListener;
 
 use crate::disk::{Mood, Moody, MoodyAnchor};
-use crate::front::server::{FrontEnd, serve, sweep};
+use crate::front::server::{FrontEnd, Room, serve, sweep};
 
 /// So small that checkpoints are always being written.
 const CHECKPOINT_BYTES: u64 = 256 << 10;
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
-const CONNECTIONS: usize = 1024;
+pub(crate) const CONNECTIONS: usize = 128;
 const EPOCH: u32 = 1;
 
 /// How the server is started.
-#[derive(Parser, Clone, Default)]
+#[derive(Parser, Clone)]
 pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) folder: PathBuf,
@@ -45,6 +45,16 @@ pub(crate) struct Arguments {
     /// What the clock is ahead by, in seconds.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) ahead_s: i64,
+    /// Connections from one address.
+    #[arg(long, default_value_t = CONNECTIONS / 2)]
+    pub(crate) of_address: usize,
+}
+
+impl Arguments {
+    /// A server that nothing is wrong with.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Arguments { folder, volatile: false, hasty: false, ahead_s: 0, of_address: CONNECTIONS / 2 }
+    }
 }
 
 /// Short limits, so that people reach them.
@@ -101,7 +111,7 @@ pub(crate) fn open(folder: &Path, mood: &Arc<Mood>, ahead_s: Arc<AtomicI64>) -> 
 #[tokio::main]
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    let Arguments { folder, volatile, hasty, ahead_s } = arguments;
+    let Arguments { folder, volatile, hasty, ahead_s, of_address } = arguments;
     let mood = Arc::new(Mood { volatile: volatile || hasty, hasty, ..Mood::default() });
     let ahead_s = Arc::new(AtomicI64::new(ahead_s));
     let vault = Arc::new(open(&folder, &mood, ahead_s.clone())?);
@@ -113,7 +123,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     std::io::stdout().flush()?;
     std::thread::spawn(move || obey(&mood, &ahead_s));
     tokio::spawn(sweep(vault, SWEEP_EVERY));
-    serve(listener, front_end, CONNECTIONS).await?;
+    serve(listener, front_end, Room { connections: CONNECTIONS, of_address }).await?;
     tokio::task::spawn_blocking(move || queue.close()).await?;
     Ok(())
 }
@@ -148,6 +158,7 @@ impl Server {
         command.arg("server").arg("--folder").arg(&arguments.folder);
         command.args(arguments.volatile.then_some("--volatile")).args(arguments.hasty.then_some("--hasty"));
         command.arg("--ahead-s").arg(arguments.ahead_s.to_string());
+        command.arg("--of-address").arg(arguments.of_address.to_string());
         command.env("RUST_LOG", "info").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().map_err(words)?;
         let orders = child.stdin.take().ok_or("no way to tell it anything")?;
@@ -168,6 +179,21 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), String> {
         kill(Pid::from_raw(self.child.id() as i32), signal).map_err(words)
+    }
+
+    /// The most memory that it has had, in kilobytes.
+    pub(crate) fn peak_kb(&self) -> Result<u64, String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).map_err(words)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| "the system does not say how much memory a process has had".to_owned())
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub(crate) fn stop(self) -> Result<(), String> {
+        self.signal(Signal::SIGTERM)?;
+        let status = self.ended()?;
+        if status.success() { Ok(()) } else { Err(format!("it did not stop in peace: {status}")) }
     }
 
     /// Waits until it is gone.

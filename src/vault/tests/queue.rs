@@ -73,7 +73,7 @@ fn gated(gathering: Gathering) -> (Queue, Arc<Vault>, Arc<Gate>) {
 
 /// One batch at a time, which is never due.
 fn patient(waiting_max: usize, full: usize) -> Gathering {
-    Gathering { waiting_max, full, deadline_us: HOUR_US, batches: 1 }
+    Gathering { waiting_max, account_max: waiting_max, full, deadline_us: HOUR_US, batches: 1 }
 }
 
 fn submit(queue: &Queue, person: Person, request: &Request<'_>) -> Answer {
@@ -184,6 +184,30 @@ fn q2_more_than_may_wait_are_turned_away_at_once() {
 }
 
 #[test]
+fn q2_a_flood_for_one_account_leaves_room_for_others() {
+    let (queue, vault, gate) = gated(Gathering { account_max: 2, deadline_us: 0, ..patient(8, 8) });
+    let [ada, bob] = ["ada", "bob"].map(Person::new);
+    gate.change(|state| state.shut = true);
+    let mut waiting = vec![start(&queue, bob)];
+    gate.wait_for(1);
+    for _ in 0..2 {
+        waiting.extend([(); 2].map(|()| start(&queue, ada)));
+        let mut too_many = start(&queue, ada);
+        assert_eq!(peek(&mut too_many), Poll::Ready(Ok(Reply::Refused(Refusal::Busy))), "at once, behind a shut gate");
+        waiting.push(start(&queue, bob));
+        gate.open();
+        // Those who have been taken out of the line make room for others of the account.
+        assert!(waiting.drain(..).all(|answer| matches!(answer.wait(), Ok(Reply::RecoverStarted { .. }))));
+        gate.change(|state| state.shut = true);
+        waiting.push(start(&queue, bob));
+        gate.wait_for(1);
+    }
+    gate.open();
+    assert!(waiting.into_iter().all(|answer| answer.wait().is_ok()));
+    assert_eq!(ada.remaining(&vault), 6, "who was turned away was not charged");
+}
+
+#[test]
 fn q3_requests_for_one_account_keep_their_order() {
     let (queue, vault, _) = gated(patient(16, 12));
     let ada = Person::new("ada");
@@ -288,8 +312,9 @@ fn what_is_no_request_is_refused_without_waiting() {
 #[test]
 fn a_queue_without_room_is_not_opened() {
     let vault = Arc::new(Vault::in_memory(Policy::development(), Arc::new(ManualClock::new(NOW_S))).unwrap());
-    for (waiting_max, full, batches) in [(0, 0, 1), (4, 0, 1), (4, 5, 1), (4, 4, 0), (9000, 5000, 1)] {
-        let gathering = Gathering { waiting_max, full, batches, deadline_us: 1 };
+    let rooms = [(0, 1, 0, 1), (4, 1, 0, 1), (4, 1, 5, 1), (4, 1, 4, 0), (9000, 1, 5000, 1), (4, 0, 4, 1)];
+    for (waiting_max, account_max, full, batches) in rooms {
+        let gathering = Gathering { waiting_max, account_max, full, batches, deadline_us: 1 };
         assert!(matches!(Queue::open(vault.clone(), gathering), Err(Fault::Limit(_))), "{gathering:?}");
     }
 }
@@ -297,7 +322,7 @@ fn a_queue_without_room_is_not_opened() {
 #[test]
 fn a_flood_from_many_threads_is_answered_or_turned_away() {
     let vault = Arc::new(Vault::in_memory(Policy::development(), Arc::new(ManualClock::new(NOW_S))).unwrap());
-    let queue = Queue::open(vault, Gathering { waiting_max: 8, full: 8, deadline_us: 50, batches: 2 }).unwrap();
+    let queue = Queue::open(vault, Gathering { deadline_us: 50, batches: 2, ..patient(8, 8) }).unwrap();
     let (begin, told) = (Barrier::new(4), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..4 {
