@@ -308,6 +308,9 @@ fn main() {
     let accounts = arguments.iter().position(|argument| argument == "--accounts");
     let accounts = accounts.map_or(100_000, |place| arguments[place + 1].parse().expect("--accounts takes a number"));
     let (people, rounds) = if testing { (512, 20) } else { (8 * BATCH, 2000) };
+    if testing {
+        println!("a short run, to see that all answers are right; its figures mean nothing");
+    }
 
     // Where cargo builds, which is a disk; a temporary folder may be memory.
     let target = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();

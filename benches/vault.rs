@@ -190,6 +190,9 @@ fn at(times: &mut [Duration], share: f64) -> f64 {
 fn main() {
     let testing = !std::env::args().any(|it| it == "--bench") || std::env::args().any(|it| it == "--test");
     let (people, rounds) = if testing { (256, 2) } else { (8192, 5) };
+    if testing {
+        println!("a short run, to see that all answers are right; its figures mean nothing");
+    }
     let folder = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
     let (world, served) = (World::new(people), Served::new(folder.path(), people));
 

@@ -1,11 +1,15 @@
 //! People with records, in our engine's hands and in the peer's, for benches of the arithmetic.
 
-use opaque_ke::rand::{CryptoRng, Error, RngCore};
+#[path = "../peer/mod.rs"]
+mod peer;
+
+use opaque_ke::rand::RngCore;
 use opaque_ke::{
-    CipherSuite, ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
+    ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
     CredentialRequest, CredentialResponse, Identifiers, ServerLogin, ServerLoginParameters, ServerRegistration,
     ServerSetup,
 };
+use peer::{Counter, Suite};
 use rayon::prelude::*;
 use strongroom::account::AccountId;
 use strongroom::engine::Backend;
@@ -18,43 +22,6 @@ use strongroom::secret::Secret;
 use strongroom::wrap::{EpochKeys, OpenItem, Record, SealItem, Sealed};
 
 const CONTEXT: &[u8] = b"strongroom-1";
-
-struct Suite;
-
-impl CipherSuite for Suite {
-    type OprfCs = opaque_ke::Ristretto255;
-    type KeyExchange = opaque_ke::TripleDh<opaque_ke::Ristretto255, sha2_010::Sha512>;
-    type Ksf = opaque_ke::ksf::Identity;
-}
-
-/// A generator that costs next to nothing; fit for a bench and for nothing else.
-struct Counter(u64);
-
-impl CryptoRng for Counter {}
-
-impl RngCore for Counter {
-    fn next_u32(&mut self) -> u32 {
-        self.next_u64() as u32
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        // SplitMix64's step and mix.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 27)
-    }
-
-    fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next_u64().to_le_bytes()[..chunk.len()]);
-        }
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
-        self.fill_bytes(bytes);
-        Ok(())
-    }
-}
 
 /// One person: what the servers hold, and what their app is about to send.
 pub(crate) struct Person {

@@ -1,5 +1,7 @@
 //! What `strongroom bench` measures: ours and the peer's way to the same answers, checked first, then timed in turn.
 
+#[path = "../../../benches/peer/mod.rs"]
+mod peer;
 #[path = "../../../benches/stack/mod.rs"]
 mod stack;
 
@@ -9,12 +11,12 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
-use opaque_ke::rand::{CryptoRng, RngCore};
 use opaque_ke::{
-    CipherSuite, ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
+    ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
     CredentialRequest, CredentialResponse, Identifiers, ServerLogin, ServerLoginParameters, ServerRegistration,
     ServerSetup,
 };
+use peer::{Counter, Suite};
 use rayon::ThreadPool;
 use stack::at_place;
 use strongroom::account::AccountId;
@@ -63,44 +65,6 @@ impl Pair {
     /// How many times as fast ours is.
     pub(crate) fn ratio(&self) -> f64 {
         self.peer_us / self.ours_us
-    }
-}
-
-struct Suite;
-
-impl CipherSuite for Suite {
-    type OprfCs = opaque_ke::Ristretto255;
-    type KeyExchange = opaque_ke::TripleDh<opaque_ke::Ristretto255, sha2_010::Sha512>;
-    type Ksf = opaque_ke::ksf::Identity;
-}
-
-/// The peer's randomness: it costs next to nothing, so that what the peer is charged for is its arithmetic. Fit for a
-/// measurement and for nothing else.
-struct Counter(u64);
-
-impl CryptoRng for Counter {}
-
-impl RngCore for Counter {
-    fn next_u32(&mut self) -> u32 {
-        self.next_u64() as u32
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        // SplitMix64's step and mix.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 27)
-    }
-
-    fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next_u64().to_le_bytes()[..chunk.len()]);
-        }
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), opaque_ke::rand::Error> {
-        self.fill_bytes(bytes);
-        Ok(())
     }
 }
 
