@@ -1,6 +1,7 @@
 //! The caller's half: the way of a request to the server and of a reply back.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -47,16 +48,18 @@ pub struct Caller(Client<HttpConnector, Full<Bytes>>);
 
 impl Default for Caller {
     fn default() -> Self {
-        Caller::keeping(IDLE_MAX)
+        Caller::new(None, IDLE_MAX)
     }
 }
 
 impl Caller {
-    /// One that keeps so many connections for later requests; with 0 every request has a connection of its own.
-    pub fn keeping(connections: usize) -> Self {
+    /// One that calls from this address of the machine, if it matters which, and keeps so many connections for later
+    /// requests: with 0 every request has a connection of its own.
+    pub fn new(from: Option<IpAddr>, kept: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Caller(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(connections).build(connector))
+        connector.set_local_address(from);
+        Caller(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(kept).build(connector))
     }
 
     /// The bytes of a request there, those of its reply back.

@@ -60,6 +60,9 @@ struct Arguments {
     /// Where the report goes.
     #[arg(long, default_value = "load.html")]
     report: PathBuf,
+    /// Where two of its plots go as a picture, if anywhere.
+    #[arg(long)]
+    picture: Option<PathBuf>,
 }
 
 /// What a step has seen so far. Latencies in microseconds.
@@ -105,7 +108,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         );
         steps.push(step);
     }
-    report::write(&arguments.report, peak, wrong, arguments.people, &steps)?;
+    let picture = arguments.picture.as_deref();
+    report::write(&arguments.report, picture, peak, wrong, arguments.people, &steps)?;
     println!("\nthe report is in {}", arguments.report.display());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The report: one HTML file with its plots inside, to be looked at rather than read.
+//! The report: one HTML file with its plots inside, to be looked at rather than read; and two of the plots as a picture.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -51,6 +51,9 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 90.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 44.0;
+/// Around a picture, and above each of its plots.
+const MARGIN: f64 = 16.0;
+const TITLE: f64 = 40.0;
 
 /// An axis from `low` to `high`.
 struct Axis {
@@ -100,12 +103,38 @@ fn number(value: f64) -> String {
     }
 }
 
+/// A plot's title, and what is inside its `svg` element.
+struct Plot {
+    title: &'static str,
+    inside: String,
+}
+
+impl Plot {
+    fn figure(&self) -> String {
+        let Plot { title, inside } = self;
+        format!(
+            "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">{inside}</svg></figure>"
+        )
+    }
+
+    /// As a part of a picture, so far from the left and under its title.
+    fn part(&self, from_left: f64) -> String {
+        let Plot { title, inside } = self;
+        let from_left = from_left + MARGIN;
+        format!(
+            "<text class=\"title\" x=\"{}\" y=\"{}\">{title}</text><svg x=\"{from_left}\" y=\"{TITLE}\" width=\"{WIDTH}\" \
+             height=\"{HEIGHT}\">{inside}</svg>",
+            from_left + LEFT,
+            TITLE - 8.0
+        )
+    }
+}
+
 /// One plot over the offered load.
-fn plot(title: &str, unit: &str, offered: &[f64], across: &Axis, up: &Axis, lines: &[Line]) -> String {
+fn plot(title: &'static str, unit: &str, offered: &[f64], across: &Axis, up: &Axis, lines: &[Line]) -> Plot {
     let x = |value: f64| LEFT + across.place(value) * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| HEIGHT - BOTTOM - up.place(value) * (HEIGHT - TOP - BOTTOM);
-    let mut svg =
-        format!("<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
+    let mut svg = String::new();
     let mut put = |text: std::fmt::Arguments<'_>| svg.write_fmt(text).expect("a string takes all");
     for tick in &up.ticks {
         let at = y(*tick);
@@ -163,8 +192,7 @@ fn plot(title: &str, unit: &str, offered: &[f64], across: &Axis, up: &Axis, line
             ));
         }
     }
-    svg.push_str("</svg></figure>");
-    svg
+    Plot { title, inside: svg }
 }
 
 const STYLE: &str = "
@@ -188,13 +216,22 @@ polyline { fill: none; stroke-width: 2.5; stroke-linejoin: round; }
 .a { stroke: var(--a); } .b { stroke: var(--b); } .c { stroke: var(--c); } .d { stroke: var(--faint); stroke-dasharray: 4 5; }
 circle.a, text.a { fill: var(--a); } circle.b, text.b { fill: var(--b); } circle.c, text.c { fill: var(--c); }
 circle.d { display: none; } text.d { fill: var(--faint); }
+.paper { fill: var(--paper); } .title { fill: var(--ink); font: 600 16px system-ui, sans-serif; }
+text { font-family: system-ui, sans-serif; }
 table { border-collapse: collapse; margin-top: 2.5rem; width: 100%; font-variant-numeric: tabular-nums; }
 th { color: var(--faint); font-weight: 400; } th, td { text-align: right; padding: .25rem .8rem; }
 tr + tr td { border-top: 1px solid var(--grid); }
 ";
 
-/// Writes the report.
-pub(crate) fn write(path: &Path, peak: f64, wrong: u64, people: usize, steps: &[Step]) -> std::io::Result<()> {
+/// Writes the report, and where asked for the picture.
+pub(crate) fn write(
+    path: &Path,
+    picture: Option<&Path>,
+    peak: f64,
+    wrong: u64,
+    people: usize,
+    steps: &[Step],
+) -> std::io::Result<()> {
     let offered: Vec<_> = steps.iter().map(|step| step.offered).collect();
     let of = |name, class, value: fn(&Step) -> f64| Line { name, class, values: steps.iter().map(value).collect() };
     let across = Axis::linear(offered.iter().copied());
@@ -272,7 +309,16 @@ pub(crate) fn write(path: &Path, peak: f64, wrong: u64, people: usize, steps: &[
         std::thread::available_parallelism().map_or(1, usize::from),
         strongroom::engine::backend().name(),
         figures.concat(),
-        plots.concat(),
+        plots.iter().map(Plot::figure).collect::<String>(),
     );
-    std::fs::write(path, page)
+    std::fs::write(path, page)?;
+    let Some(picture) = picture else { return Ok(()) };
+    let (width, height) = (2.0 * WIDTH + 2.0 * MARGIN, HEIGHT + TITLE + MARGIN);
+    let drawn = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\"><style>{STYLE}</style>\
+         <rect class=\"paper\" width=\"{width}\" height=\"{height}\"/>{}{}</svg>",
+        plots[0].part(0.0),
+        plots[1].part(WIDTH)
+    );
+    std::fs::write(picture, drawn)
 }

@@ -21,6 +21,9 @@ const CONNECTIONS: u64 = 200;
 /// Requests that are made ready before it begins.
 const READY: u64 = 2_000;
 
+/// Whom a flood for one account is for.
+pub(crate) const ONE: AccountId = AccountId([7; 32]);
+
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
@@ -154,12 +157,12 @@ async fn use_up(kind: Kind, stream: &mut TcpStream, ready: &[Vec<u8>], done: &Do
 
 /// Requests whole with their heads, made before the clock runs.
 fn ready(kind: Kind) -> Vec<Vec<u8>> {
-    let mut dice = Dice(kind as u64);
-    let one = AccountId([7; 32]);
+    // Not those of anybody else, or accounts would be theirs.
+    let mut dice = Dice((1 << 40) + kind as u64);
     (0..READY)
         .map(|number| {
             let account = match kind {
-                Kind::OneAccount => one,
+                Kind::OneAccount => ONE,
                 _ => AccountId(std::array::from_fn(|_| dice.below(256) as u8)),
             };
             let code = Code::new("a guess").expect("a code");

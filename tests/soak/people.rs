@@ -35,7 +35,6 @@ pub(crate) type Serving = Option<(u64, String)>;
 /// What everybody shares.
 pub(crate) struct World {
     serving: watch::Receiver<Serving>,
-    caller: Caller,
     key: SigningKey,
     in_peace: Mutex<HashSet<u64>>,
     over: AtomicBool,
@@ -46,10 +45,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(serving: watch::Receiver<Serving>, caller: Caller) -> Self {
+    pub(crate) fn new(serving: watch::Receiver<Serving>) -> Self {
         World {
             serving,
-            caller,
             key: server::admission_key(),
             in_peace: Mutex::default(),
             over: AtomicBool::new(false),
@@ -103,6 +101,7 @@ pub(crate) struct Settled {
 /// One account, and its diary.
 struct Account<'a> {
     world: &'a World,
+    caller: &'a Caller,
     id: AccountId,
     token: String,
     page: Mutex<Page<'a>>,
@@ -155,10 +154,10 @@ impl Page<'_> {
 }
 
 impl<'a> Account<'a> {
-    fn new(world: &'a World, diary: &'a mut Diary, id: AccountId) -> Self {
+    fn new(world: &'a World, caller: &'a Caller, diary: &'a mut Diary, id: AccountId) -> Self {
         diary.section(&id).expect("the diary can be written");
         let page = Mutex::new(Page { diary, asked: 0, codes: 0, adrift: Vec::new() });
-        Account { world, id, token: token(&world.key, &id, now_s() + 6 * 3600), page }
+        Account { world, caller, id, token: token(&world.key, &id, now_s() + 6 * 3600), page }
     }
 
     fn page(&self) -> MutexGuard<'_, Page<'a>> {
@@ -199,7 +198,7 @@ impl<'a> Account<'a> {
                 number
             };
             let asked_at = Instant::now();
-            let answer = self.world.caller.ask(&address, route, &self.token, request).await;
+            let answer = self.caller.ask(&address, route, &self.token, request).await;
             if answer.is_ok() {
                 let waited = asked_at.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
                 held(&self.world.waits).saturating_record(waited);
@@ -367,11 +366,11 @@ fn number_of(found: &Secret<[u8; 32]>) -> Option<u32> {
 // ---- lives
 
 /// One person after the other, until it is over. Returns those whose code is known.
-pub(crate) async fn live(world: Arc<World>, mut diary: Diary, mut dice: Dice) -> (Vec<Settled>, Diary) {
+pub(crate) async fn live(world: Arc<World>, caller: Caller, mut diary: Diary, mut dice: Dice) -> (Vec<Settled>, Diary) {
     let mut settled = Vec::new();
     while !world.over.load(Ordering::Relaxed) {
         let id = AccountId(std::array::from_fn(|_| dice.below(256) as u8));
-        let account = Account::new(&world, &mut diary, id);
+        let account = Account::new(&world, &caller, &mut diary, id);
         let lived = match dice.below(10) {
             0..4 => person(&account, &mut dice).await,
             4..6 => guesser(&account, &mut dice).await,
@@ -386,9 +385,9 @@ pub(crate) async fn live(world: Arc<World>, mut diary: Diary, mut dice: Dice) ->
 }
 
 /// Comes back to each whose code is known: nothing that was acknowledged may be gone.
-pub(crate) async fn roll_call(world: &World, diary: &mut Diary, settled: &[Settled]) {
+pub(crate) async fn roll_call(world: &World, caller: &Caller, diary: &mut Diary, settled: &[Settled]) {
     for Settled { account, code } in settled {
-        let account = Account::new(world, diary, *account);
+        let account = Account::new(world, caller, diary, *account);
         // Numbers of a section that goes on must not be those that were used before.
         account.page().asked = 1 << 30;
         account.recover(*code).await.ok();

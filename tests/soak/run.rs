@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use nix::sys::signal::Signal;
 use strongroom::error::Refusal;
+use strongroom::vault::Vault;
 use tokio::sync::watch;
 
 use crate::audit::{Audited, Counters, audit};
@@ -94,16 +95,32 @@ fn soak() -> Outcome<bool> {
 
 /// Floods at the door, and a door without its limit of connections.
 fn door(mounts: bool) -> Outcome<bool> {
+    // The server has a core of its own, as it has in life: what people and floods cost themselves is not its doing.
+    let core = (std::thread::available_parallelism()?.get() > 1).then_some(0);
+    if core.is_some() {
+        server::run_on(1)?;
+    }
     println!("\nfloods from another address, beside {PEOPLE} people");
     let folder = tempfile::Builder::new().prefix("strongroom-door-").tempdir()?;
     let rounds = Rounds::new(folder.path(), false, mounts)?;
-    let right = door::run(folder.path(), &rounds.arguments, &Kind::ALL)?;
+    let arguments = server::Arguments { core, of_address: door::OF_ADDRESS, ..rounds.arguments.clone() };
+    let answered = door::run(folder.path(), &arguments, &Kind::ALL, 10)?;
+    copied(&rounds.arguments.folder, &folder.path().join(LEFT))?;
+    let right = told(&audited(folder.path())?) && answered;
+    let (vault, mut spent) = (opened(folder.path())?, 0);
+    vault.read(&mut |state| spent = state.account(&flood::ONE).map_or(0, |it| it.spent()))?;
+    println!("the flood for one account had {spent} attempts");
+    let right = right && spent == vault.policy().attempts_max;
+    if !right {
+        println!("what is left of it: {}", folder.keep().display());
+        return Ok(false);
+    }
 
     println!("\ncontrol: the same from a server that lets one address have every connection");
     let folder = tempfile::Builder::new().prefix("strongroom-door-").tempdir()?;
     let rounds = Rounds::new(folder.path(), false, mounts)?;
-    let arguments = server::Arguments { of_address: server::CONNECTIONS, ..rounds.arguments.clone() };
-    Ok(right && !door::run(folder.path(), &arguments, &Kind::ALL[..1])?)
+    let arguments = server::Arguments { core, of_address: server::CONNECTIONS, ..rounds.arguments.clone() };
+    Ok(right && !door::run(folder.path(), &arguments, &Kind::ALL[..1], 0)?)
 }
 
 /// What happens to a server in one round.
@@ -190,11 +207,16 @@ impl Rounds {
     #[tokio::main]
     async fn run(mut self, length: Duration) -> Outcome<Audited> {
         let (serve, serving) = watch::channel(None);
-        let world = Arc::new(World::new(serving, Caller::default()));
-        let mut lives = Vec::new();
+        let world = Arc::new(World::new(serving));
+        let (caller, mut lives) = (Caller::default(), Vec::new());
         for person in 0..PEOPLE {
             let diary = Diary::create(&diary(&self.folder, &person.to_string()))?;
-            lives.push(tokio::spawn(people::live(world.clone(), diary, Dice(self.dice.0 ^ (person << 32)))));
+            lives.push(tokio::spawn(people::live(
+                world.clone(),
+                caller.clone(),
+                diary,
+                Dice(self.dice.0 ^ (person << 32)),
+            )));
         }
 
         let (begun, mut number) = (Instant::now(), 0);
@@ -227,7 +249,7 @@ impl Rounds {
         }
         let mut diary = Diary::create(&diary(&self.folder, "roll-call"))?;
         let called = &settled[..settled.len().min(CALLED_MAX)];
-        people::roll_call(&world, &mut diary, called).await;
+        people::roll_call(&world, &caller, &mut diary, called).await;
         diary.flush()?;
         server.stop()?;
         self.report(called.len());
@@ -369,6 +391,11 @@ fn address(server: &Server) -> String {
     format!("http://127.0.0.1:{}", server.port)
 }
 
+/// The store that a run has left.
+fn opened(folder: &Path) -> Outcome<Vault> {
+    server::open(&folder.join(LEFT), &Arc::new(Mood::default()), Arc::new(AtomicI64::new(0)))
+}
+
 /// The diaries of a run against its store.
 fn audited(folder: &Path) -> Outcome<Audited> {
     let mut lives = Lives::new();
@@ -378,7 +405,7 @@ fn audited(folder: &Path) -> Outcome<Audited> {
     for entry in paths {
         diary::read(&std::fs::read_to_string(entry.path())?, &mut lives)?;
     }
-    let vault = server::open(&folder.join(LEFT), &Arc::new(Mood::default()), Arc::new(AtomicI64::new(0)))?;
+    let vault = opened(folder)?;
     let mut result = Audited::default();
     vault.read(&mut |state| {
         let counters = |id: &_| {

@@ -13,8 +13,10 @@ use std::time::Duration;
 use clap::Parser;
 use ed25519_dalek::SigningKey;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use strongroom::client::Preset;
 use strongroom::error::Fault;
 use strongroom::journal::{FileAnchor, Local};
 use strongroom::ledger::Policy;
@@ -45,21 +47,25 @@ pub(crate) struct Arguments {
     /// What the clock is ahead by, in seconds.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) ahead_s: i64,
+    /// The one core it runs on, if it is only one.
+    #[arg(long)]
+    pub(crate) core: Option<usize>,
     /// Connections from one address.
-    #[arg(long, default_value_t = CONNECTIONS / 2)]
+    #[arg(long, default_value_t = CONNECTIONS)]
     pub(crate) of_address: usize,
 }
 
 impl Arguments {
     /// A server that nothing is wrong with.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Arguments { folder, volatile: false, hasty: false, ahead_s: 0, of_address: CONNECTIONS / 2 }
+        Arguments { folder, volatile: false, hasty: false, ahead_s: 0, core: None, of_address: CONNECTIONS }
     }
 }
 
-/// Short limits, so that people reach them.
+/// Short limits, so that people reach them; and fakes that cost a client no more than records do here.
 pub(crate) fn policy() -> Policy {
-    Policy { attempts_max: 4, lifetime_max: 12, destroy_after_s: 600, ..Policy::development() }
+    let default_preset = Preset::Development.byte();
+    Policy { attempts_max: 4, lifetime_max: 12, destroy_after_s: 600, default_preset, ..Policy::development() }
 }
 
 /// The key that admits people: there is nobody here to keep out.
@@ -108,10 +114,24 @@ pub(crate) fn open(folder: &Path, mood: &Arc<Mood>, ahead_s: Arc<AtomicI64>) -> 
 }
 
 /// The child.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    if let Some(core) = arguments.core {
+        run_on(core)?;
+    }
+    serve_until_told(arguments)
+}
+
+/// From here on this process, and those it starts, run on one core.
+pub(crate) fn run_on(core: usize) -> Result<(), nix::Error> {
+    let mut cores = CpuSet::new();
+    cores.set(core)?;
+    sched_setaffinity(Pid::from_raw(0), &cores)
+}
+
 #[tokio::main]
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+async fn serve_until_told(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    let Arguments { folder, volatile, hasty, ahead_s, of_address } = arguments;
+    let Arguments { folder, volatile, hasty, ahead_s, of_address, .. } = arguments;
     let mood = Arc::new(Mood { volatile: volatile || hasty, hasty, ..Mood::default() });
     let ahead_s = Arc::new(AtomicI64::new(ahead_s));
     let vault = Arc::new(open(&folder, &mood, ahead_s.clone())?);
@@ -158,6 +178,9 @@ impl Server {
         command.arg("server").arg("--folder").arg(&arguments.folder);
         command.args(arguments.volatile.then_some("--volatile")).args(arguments.hasty.then_some("--hasty"));
         command.arg("--ahead-s").arg(arguments.ahead_s.to_string());
+        if let Some(core) = arguments.core {
+            command.arg("--core").arg(core.to_string());
+        }
         command.arg("--of-address").arg(arguments.of_address.to_string());
         command.env("RUST_LOG", "info").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().map_err(words)?;
