@@ -41,7 +41,7 @@ use crate::error::Fault;
 use crate::ledger::{Command, Policy, State};
 use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
-use crate::wrap::Sealed;
+use crate::wrap::{Header, Sealed};
 
 const LOG_FILE: &str = "log.redb";
 const CHECKPOINT_FILE: &str = "checkpoint.redb";
@@ -113,6 +113,19 @@ struct Applied {
     changed: Changed,
     /// Sealed records that have not changed since the last checkpoint.
     snapshot: Arc<Snapshot>,
+}
+
+/// Where a sealed record is.
+enum Place<'a> {
+    /// The account has none of that generation.
+    Nowhere,
+    /// It has changed since the last checkpoint.
+    Here(Result<Option<Sealed>, Fault>),
+    OnDisk {
+        account: &'a AccountId,
+        header: Header,
+        snapshot: Arc<Snapshot>,
+    },
 }
 
 impl Local {
@@ -398,9 +411,47 @@ impl Shared {
         Ok((Cut { last: tail.last, chain: tail.chain, globals, accounts, records }, tail.base.clone()))
     }
 
-    fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
+    /// The sealed records that are asked for, those that are in memory without leaving this thread.
+    fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
+        let places = match self.places(asked) {
+            Ok(places) => places,
+            Err(fault) => return vec![Err(fault); asked.len()],
+        };
+        let on_disk = places.iter().filter(|place| matches!(place, Place::OnDisk { .. })).count();
+        match self.readers(on_disk) {
+            None => places.into_iter().map(|place| self.fetch(place)).collect(),
+            Some(pool) => {
+                let fetched = places.into_par_iter().with_min_len(READS_MIN).map(|place| self.fetch(place));
+                pool.install(|| fetched.collect())
+            }
+        }
+    }
+
+    /// Where each record is, at one moment.
+    fn places<'a>(&self, asked: &'a [(AccountId, u32)]) -> Result<Vec<Place<'a>>, Fault> {
         self.latch.check()?;
-        match shielded(|| self.find_sealed(account, generation)) {
+        let applied = self.applied.read().map_err(|_| Fault::Latched)?;
+        let place = |(account, generation): &'a (AccountId, u32)| {
+            let Some(header) = live_header(&applied.state, account, *generation) else { return Place::Nowhere };
+            match applied.changed.record(account) {
+                Some(change) => Place::Here(check_sealed(change.clone(), header)),
+                // Taken under the lock: the next checkpoint may hold the bytes of a later generation.
+                None => Place::OnDisk { account, header, snapshot: Arc::clone(&applied.snapshot) },
+            }
+        };
+        Ok(asked.iter().map(place).collect())
+    }
+
+    fn fetch(&self, place: Place<'_>) -> Result<Option<Sealed>, Fault> {
+        let found = match place {
+            Place::Nowhere => Ok(None),
+            Place::Here(found) => found,
+            Place::OnDisk { account, header, snapshot } => shielded(|| {
+                let found = snapshot.get(&account.0).map_err(storage)?;
+                check_sealed(found.map(|bytes| Sealed::from_bytes(bytes.value())).transpose()?, header)
+            }),
+        };
+        match found {
             // One account's bytes say nothing of the others'; a disk that fails does.
             Err(fault @ Fault::Storage(_)) => Err(self.latch.close(fault)),
             found => found,
@@ -417,20 +468,6 @@ impl Shared {
             named.build().inspect_err(|error| tracing::warn!(%error, "records are read one by one")).ok()
         };
         self.readers.get_or_init(start).as_ref()
-    }
-
-    fn find_sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
-        let (header, snapshot) = {
-            let applied = self.applied.read().map_err(|_| Fault::Latched)?;
-            let Some(header) = live_header(&applied.state, account, generation) else { return Ok(None) };
-            if let Some(change) = applied.changed.record(account) {
-                return check_sealed(change.clone(), header);
-            }
-            // Taken under the lock: the next checkpoint may hold the bytes of a later generation.
-            (header, Arc::clone(&applied.snapshot))
-        };
-        let found = snapshot.get(&account.0).map_err(storage)?;
-        check_sealed(found.map(|bytes| Sealed::from_bytes(bytes.value())).transpose()?, header)
     }
 }
 
@@ -474,15 +511,11 @@ impl Journal for Local {
     }
 
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
-        self.shared.sealed(account, generation)
+        self.shared.sealed_each(&[(*account, generation)]).pop().unwrap_or(Ok(None))
     }
 
     fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
-        let read = |(account, generation): &(AccountId, u32)| self.shared.sealed(account, *generation);
-        match self.shared.readers(asked.len()) {
-            None => asked.iter().map(read).collect(),
-            Some(pool) => pool.install(|| asked.par_iter().with_min_len(READS_MIN).map(read).collect()),
-        }
+        self.shared.sealed_each(asked)
     }
 
     fn policy(&self) -> &Policy {

@@ -1,8 +1,9 @@
 //! [`Queue`]: requests come one by one and are answered in batches, so that lanes fill and commits are shared.
 //!
-//! A request waits until a batch is full or the first of the batch has waited for [`Gathering::deadline_us`], whichever
-//! is sooner; then everything that waits goes together. So a batch grows with the load, and a quiet vault keeps nobody
-//! waiting for company. Several batches are under way at once: while one waits for the disk, another has the lanes.
+//! While batches are under way a request waits until the next is full or the first of it has waited for
+//! [`Gathering::deadline_us`], whichever is sooner; then everything that waits goes together. So a batch grows with the
+//! load, and a quiet vault keeps nobody waiting for company. Several batches are under way at once: while one waits for the
+//! disk, another has the lanes.
 //!
 //! | id | invariant |
 //! |---|---|
@@ -40,7 +41,7 @@ pub struct Gathering {
     pub account_max: usize,
     /// Requests that make a batch full: it waits for no more.
     pub full: usize,
-    /// How long the first of a batch waits for others, in microseconds.
+    /// How long the first of a batch waits for others while batches are under way, in microseconds.
     pub deadline_us: u64,
     /// Batches under way at once, each on a thread of its own.
     pub batches: usize,
@@ -89,6 +90,8 @@ struct Line {
     waiting: VecDeque<Waiting>,
     /// How many of each account wait; of those that none wait of there is nothing.
     of_account: HashMap<AccountId, usize>,
+    /// Batches that have left the line and are not answered.
+    under_way: usize,
     closed: bool,
 }
 
@@ -235,6 +238,7 @@ impl Shared {
             }
             Err(_) => tracing::error!(requests = batch.len(), "a batch panicked; its requests are told to come again"),
         }
+        self.line().under_way -= 1;
         true
     }
 
@@ -251,7 +255,7 @@ impl Shared {
                 continue;
             };
             let waited = first.since.elapsed();
-            if line.waiting.len() >= self.gathering.full || waited >= deadline {
+            if line.under_way == 0 || line.waiting.len() >= self.gathering.full || waited >= deadline {
                 let count = line.waiting.len().min(REQUESTS_MAX);
                 let mut batch = line.take(count);
                 batch.retain(|it| it.promise.is_wanted());
@@ -262,6 +266,7 @@ impl Shared {
                 if batch.is_empty() {
                     continue;
                 }
+                line.under_way += 1;
                 drop(line);
                 metrics::gauge!("strongroom_requests_waiting").set(left as f64);
                 metrics::histogram!("strongroom_batch_requests").record(batch.len() as f64);

@@ -145,9 +145,27 @@ fn people_on_many_threads_and_tasks_are_all_answered() {
     assert_eq!(people[0].recover(&vault, "code").unwrap(), people[0].0.as_bytes());
 }
 
+/// Has a batch stand at the gate, which is shut: what is submitted from now on waits for company.
+fn occupied(queue: &Queue, gate: &Gate) -> Answer {
+    gate.change(|state| state.shut = true);
+    let answer = submit(queue, Person::new("first"), &Request::Remaining);
+    gate.wait_for(1);
+    answer
+}
+
+#[test]
+fn a_quiet_queue_keeps_nobody_waiting() {
+    let (queue, _, _) = gated(patient(8, 4));
+    for name in ["ada", "bob"] {
+        let answer = submit(&queue, Person::new(name), &Request::Remaining);
+        assert_eq!(answer.wait(), Ok(Reply::Remaining { attempts: 10 }), "neither full nor due");
+    }
+}
+
 #[test]
 fn a_batch_goes_when_it_is_full() {
-    let (queue, _, _) = gated(patient(8, 4));
+    let (queue, _, gate) = gated(Gathering { batches: 2, ..patient(8, 4) });
+    let first = occupied(&queue, &gate);
     let person = Person::new("ada");
     let mut answers: Vec<_> = (0..3).map(|_| submit(&queue, person, &Request::Remaining)).collect();
     // Long enough that a batch would have gone; that none has is what is held.
@@ -155,6 +173,9 @@ fn a_batch_goes_when_it_is_full() {
     assert!(answers.iter_mut().all(|answer| peek(answer).is_pending()));
     assert_eq!(queue.waiting(), 3);
     answers.push(submit(&queue, person, &Request::Remaining));
+    gate.wait_for(2);
+    gate.open();
+    answers.push(first);
     for answer in answers {
         assert_eq!(answer.wait(), Ok(Reply::Remaining { attempts: 10 }));
     }
@@ -162,9 +183,12 @@ fn a_batch_goes_when_it_is_full() {
 
 #[test]
 fn a_batch_goes_when_it_is_due() {
-    let (queue, _, _) = gated(Gathering { deadline_us: 1000, ..patient(8, 4) });
+    let (queue, _, gate) = gated(Gathering { deadline_us: 1000, batches: 2, ..patient(8, 4) });
+    let first = occupied(&queue, &gate);
     let answer = submit(&queue, Person::new("ada"), &Request::Remaining);
-    assert_eq!(answer.wait(), Ok(Reply::Remaining { attempts: 10 }));
+    gate.wait_for(2);
+    gate.open();
+    assert!([first, answer].into_iter().all(|it| it.wait() == Ok(Reply::Remaining { attempts: 10 })));
 }
 
 #[test]
@@ -242,20 +266,25 @@ fn q4_closing_answers_what_is_charged_and_turns_away_the_rest() {
 
 #[test]
 fn a_dropped_answer_withdraws_its_request() {
-    let (queue, vault, _) = gated(patient(8, 3));
+    let (queue, vault, gate) = gated(patient(8, 3));
     let [ada, bob] = ["ada", "bob"].map(Person::new);
+    let first = occupied(&queue, &gate);
     drop(start(&queue, ada));
     let answers = [start(&queue, bob), start(&queue, bob)];
+    gate.open();
     assert!(answers.into_iter().all(|answer| matches!(answer.wait(), Ok(Reply::RecoverStarted { .. }))));
+    assert!(first.wait().is_ok());
     assert_eq!([ada, bob].map(|person| person.remaining(&vault)), [10, 8]);
-    // All of a batch may be withdrawn: when it is due, nothing is left of it.
-    let (queue, vault, _) = gated(Gathering { deadline_us: 200_000, ..patient(8, 8) });
+    // All of a batch may be withdrawn: when its turn comes, nothing is left of it.
+    let first = occupied(&queue, &gate);
     (0..3).for_each(|_| drop(start(&queue, ada)));
+    gate.open();
+    assert!(first.wait().is_ok());
     while queue.waiting() > 0 {
         thread::sleep(Duration::from_millis(5));
     }
     assert!(start(&queue, bob).wait().is_ok());
-    assert_eq!([ada, bob].map(|person| person.remaining(&vault)), [10, 9]);
+    assert_eq!([ada, bob].map(|person| person.remaining(&vault)), [10, 7]);
 }
 
 #[test]
@@ -283,14 +312,15 @@ fn a_fault_reaches_whoever_waits() {
 
 #[test]
 fn the_last_task_to_poll_is_woken() {
-    let (queue, _, _) = gated(patient(4, 2));
+    let (queue, _, gate) = gated(patient(4, 2));
+    gate.change(|state| state.shut = true);
     let wakers = [(); 2].map(|()| Arc::new(Unpark(thread::current(), AtomicUsize::new(0))));
     let mut answer = start(&queue, Person::new("ada"));
     for waker in &wakers {
         let waker = Waker::from(waker.clone());
         assert!(std::pin::Pin::new(&mut answer).poll(&mut Context::from_waker(&waker)).is_pending());
     }
-    assert!(start(&queue, Person::new("bob")).wait().is_ok());
+    gate.open();
     while wakers[1].1.load(Ordering::SeqCst) == 0 {
         thread::park_timeout(Duration::from_millis(10));
     }
