@@ -23,8 +23,9 @@ const SECONDS: u64 = 4;
 const BEFORE: u64 = 2;
 /// Connections that an address may have.
 pub(crate) const OF_ADDRESS: usize = 16;
-/// What a flood may add to the server's memory, in kilobytes.
-const GROWTH_MAX_KB: u64 = 48 << 10;
+/// What a flood may add to the server's memory, in kilobytes: a second of bodies without end is several times as much.
+/// Most of what is seen are the accounts that people have made by then.
+const GROWTH_MAX_KB: u64 = 128 << 10;
 /// Where floods come from: loopback too, but not where people come from.
 const FROM: &str = "127.0.0.66";
 
