@@ -31,7 +31,7 @@ pub enum Reply {
         ke2: Box<[u8; KE2_LEN]>,
         /// The KSF preset to stretch the code with.
         preset: u8,
-        /// Attempts left after this one.
+        /// Attempts left when this was answered: others may have been charged since this one was.
         remaining: u32,
         /// To be sent back with KE3.
         ticket: Vec<u8>,

@@ -21,7 +21,7 @@ const SECTOR: usize = 512;
 const HASTE: usize = 64;
 
 /// What is wrong with the disk.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Mood {
     pub(crate) slow_ms: AtomicU64,
     pub(crate) read_only: AtomicBool,
@@ -58,12 +58,6 @@ pub(crate) struct Moody {
 struct Unsynced {
     length: Option<u64>,
     writes: Vec<(u64, Vec<u8>)>,
-}
-
-impl std::fmt::Debug for Mood {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mood")
-    }
 }
 
 impl Moody {

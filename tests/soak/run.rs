@@ -53,7 +53,7 @@ pub(crate) fn main() -> ExitCode {
         ["door"] => door(mount::of_our_own().is_ok()),
         ["audit", folder] => audited(Path::new(folder)).map(|audited| told(&audited)),
         [] => soak(),
-        _ => Err("either nothing, or: audit FOLDER".into()),
+        _ => Err("either nothing, or one of: door, audit FOLDER".into()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -120,7 +120,9 @@ fn door(mounts: bool) -> Outcome<bool> {
     let folder = tempfile::Builder::new().prefix("strongroom-door-").tempdir()?;
     let rounds = Rounds::new(folder.path(), false, mounts)?;
     let arguments = server::Arguments { core, of_address: server::CONNECTIONS, ..rounds.arguments.clone() };
-    Ok(right && !door::run(folder.path(), &arguments, &Kind::ALL[..1], 0)?)
+    let shut_out = !door::run(folder.path(), &arguments, &Kind::ALL[..1], 0)?;
+    println!("{}", if shut_out { "as it must be found" } else { "FAILED: nothing was found" });
+    Ok(shut_out)
 }
 
 /// What happens to a server in one round.
