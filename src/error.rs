@@ -43,10 +43,13 @@ pub enum Refusal {
     /// The vault cannot answer at the moment; repeat the same bytes later, which costs nothing more.
     #[error("the vault is busy; repeat the same request later")]
     Busy,
+    /// Another vault answers for this account now. Nothing was charged here.
+    #[error("this account has moved to another vault; begin again there")]
+    Moved,
 }
 
 impl Refusal {
-    const CODES: [(u8, Refusal); 11] = [
+    const CODES: [(u8, Refusal); 12] = [
         (1, Refusal::Malformed),
         (2, Refusal::Exhausted),
         (3, Refusal::LifetimeUsed),
@@ -58,6 +61,7 @@ impl Refusal {
         (9, Refusal::NoRecord),
         (10, Refusal::Forbidden),
         (11, Refusal::Busy),
+        (12, Refusal::Moved),
     ];
 
     /// Every refusal there is, in order of its code.

@@ -42,6 +42,9 @@ pub const SWEEP_MAX: u16 = 256;
 /// How long an id never enrolled is remembered after its last charge, in seconds of state time: 30 days.
 pub const UNKNOWN_KEEP_S: u64 = 30 * 24 * 3600;
 
+/// Accounts that come from another vault in one command.
+pub const ARRIVE_MAX: usize = 512;
+
 /// Longest encoding of one journal batch, in bytes.
 pub const ROW_MAX: usize = 16 * 1024 * 1024;
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use strongroom::account::AccountId;
 use strongroom::error::{Fault, Refusal};
-use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
+use strongroom::ledger::{Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
 use strongroom::protocol::{Delivery, DeliveryItem, Reply, Request};
 use strongroom::secret::Secret;
 use strongroom::wire::{Reader, Writer};
@@ -111,6 +111,8 @@ fn commands() -> Vec<Command> {
         Command::Rewrap { account, generation: 1, rewraps: 0, sealed: sealed() },
         Command::Charge { account: AccountId(pattern(7)), digests },
         Command::RaiseEpochMin { epoch: 2 },
+        Command::RaiseKeyMin { key_number: 2 },
+        Command::TurnKeys { serial: 1 },
         Command::Sweep { account },
         Command::Forget { most: 3 },
         Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() },
@@ -118,15 +120,48 @@ fn commands() -> Vec<Command> {
         Command::Pardon { account, pardoned: 0 },
         Command::Remove { account, generation: 7, proof: Some(proof) },
         Command::Remove { account, generation: 7, proof: None },
+        Command::Leave { offer: pattern(13) },
+        Command::Depart { offer: pattern(13), upto: Some(account) },
+        Command::Expect { offer: pattern(14) },
+        arrive(),
     ]
 }
 
-fn state() -> State {
-    struct Nowhere;
-    impl Records for Nowhere {
-        fn put(&mut self, _: &AccountId, _: &Sealed) {}
-        fn erase(&mut self, _: &AccountId) {}
+/// Two accounts as they come from another vault, one with a record.
+fn arrive() -> Command {
+    let mut other = State::new(Policy::development());
+    let (known, unknown) = (account(), AccountId(pattern(7)));
+    let digests = Digests { current: KeyedDigest { key_number: 1, digest: pattern(3) }, previous: None };
+    let finish = pattern(5);
+    for command in [
+        Command::Enrol { account: known, generation: 0, expiry_s: 1_800_000_600, finish, sealed: sealed() },
+        Command::Charge { account: known, digests },
+        Command::Charge { account: unknown, digests },
+    ] {
+        other.apply(&command, &mut Nowhere);
     }
+    let come = |id: AccountId, sealed| Arrival::new(id, other.account(&id).unwrap().clone(), sealed).unwrap();
+    let arrivals = [come(unknown, None), come(known, Some(sealed()))].into();
+    Command::Arrive { offer: pattern(14), from: AccountId([0; 32]), upto: None, arrivals }
+}
+
+struct Nowhere;
+
+impl Records for Nowhere {
+    fn put(&mut self, _: &AccountId, _: &Sealed) {}
+    fn erase(&mut self, _: &AccountId) {}
+}
+
+/// The state that takes accounts from another vault.
+fn taken() -> State {
+    let mut state = State::new(Policy::development());
+    state.advance(1_800_000_000);
+    assert_eq!(state.apply(&Command::Expect { offer: pattern(14) }, &mut Nowhere), Verdict::Done);
+    assert_eq!(state.apply(&arrive(), &mut Nowhere), Verdict::Done);
+    state
+}
+
+fn state() -> State {
     let mut state = State::new(Policy::development());
     state.advance(1_800_000_000);
     for command in commands() {
@@ -259,11 +294,12 @@ fn corpus() -> BTreeMap<&'static str, File> {
         (
             "ledger.txt",
             File {
-                about: "The development policy, every kind of command, and the state that they lead to.",
+                about: "The development policy, every kind of command, the state that they lead to, and one that takes accounts.",
                 fields: vec![
                     ("policy", Policy::development().encode()),
                     ("commands", commands().iter().flat_map(written).collect()),
                     ("state", state().encode()),
+                    ("taken", taken().encode()),
                 ],
             },
         ),
@@ -371,6 +407,7 @@ fn ledgers_are_read() {
     let state = State::decode(&it["state"]).unwrap();
     assert_eq!(state.encode(), it["state"]);
     assert_eq!(state.len(), 2);
+    assert_eq!(State::decode(&it["taken"]).unwrap().encode(), it["taken"]);
     assert_eq!(state.account(&account()).unwrap().spent(), 10, "two charges, and what the restore took away");
 }
 
@@ -393,9 +430,9 @@ fn an_epoch_key_is_what_its_root_derives() {
 #[test]
 fn every_kind_of_command_is_in_the_corpus() {
     let kinds: Vec<u8> = commands().iter().map(|command| written(command)[0]).collect();
-    assert!((1..=11).all(|kind| kinds.contains(&kind)), "a command without a case: {kinds:?}");
+    assert!((1..=17).all(|kind| kinds.contains(&kind)), "a command without a case: {kinds:?}");
     let mut next = written(&Command::Forget { most: 1 });
-    next[0] = 12;
-    assert!(Command::read(&mut Reader::new(&next)).is_err(), "a twelfth kind wants a case here");
+    next[0] = 18;
+    assert!(Command::read(&mut Reader::new(&next)).is_err(), "an eighteenth kind wants a case here");
     assert!(matches!(state().account(&account()).map(|it| it.generation()), Some(1)), "{:?}", Verdict::Done);
 }

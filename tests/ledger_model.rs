@@ -10,7 +10,7 @@ use model::{Apply, Kept, Seen, drive, real};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use strongroom::ledger::{Command, Digests, State, Verdict};
+use strongroom::ledger::{Arrival, Command, Digests, State, Verdict};
 
 #[test]
 fn the_ledger_and_the_histories_agree() {
@@ -45,6 +45,7 @@ fn the_ledger_and_the_histories_agree() {
         "Enrol Refused(TicketExpired)",
         "Enrol Refused(LifetimeUsed)",
         "Enrol Refused(Busy)",
+        "Enrol Refused(Moved)",
         "Remove Done",
         "Remove Refused(NoRecord)",
         "Remove Refused(Stale)",
@@ -61,6 +62,22 @@ fn the_ledger_and_the_histories_agree() {
         "Pardon Refused(Forbidden)",
         "Restore Done",
         "Restore Refused(Stale)",
+        "Restore Refused(Forbidden)",
+        "RaiseKeyMin Done",
+        "TurnKeys Done",
+        "TurnKeys Refused(Stale)",
+        "Leave Done",
+        "Leave Refused(Stale)",
+        "Expect Done",
+        "Expect Refused(Forbidden)",
+        "Depart Done",
+        "Depart Refused(Stale)",
+        "Arrive Done",
+        "Arrive Refused(Stale)",
+        "Arrive Refused(Malformed)",
+        "Arrive Refused(Busy)",
+        "Charge Refused(Busy)",
+        "Charge Refused(Moved)",
         "Members Done",
         "Members Refused(Stale)",
     ] {
@@ -83,7 +100,7 @@ fn generation_of(state: &State, command: &Command) -> u32 {
 
 #[test]
 fn the_model_tells_the_rules_from_others() {
-    let others: [(&str, Box<Apply<'_>>); 11] = [
+    let others: [(&str, Box<Apply<'_>>); 13] = [
         (
             "a late success counts",
             Box::new(rewritten(|_, command| {
@@ -165,6 +182,31 @@ fn the_model_tells_the_rules_from_others() {
             Box::new(rewritten(|_, command| {
                 if let Command::Remove { proof, .. } = command {
                     *proof = None;
+                }
+            })),
+        ),
+        (
+            "retired keys make records",
+            Box::new(rewritten(|_, command| {
+                if let Command::RaiseKeyMin { key_number } = command {
+                    *key_number = 0;
+                }
+            })),
+        ),
+        (
+            "an account that has come has all its attempts",
+            Box::new(rewritten(|state, command| {
+                if let Command::Arrive { arrivals, .. } = command {
+                    let fresh = State::new(state.policy().clone());
+                    *arrivals = arrivals
+                        .iter()
+                        .map(|it| match &it.sealed {
+                            Some(_) => it.clone(),
+                            None => {
+                                Arrival { account: fresh.account(&it.id).cloned().unwrap_or_default(), ..it.clone() }
+                            }
+                        })
+                        .collect();
                 }
             })),
         ),

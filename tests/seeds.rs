@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use judge::Judge;
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
-use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
+use strongroom::ledger::{Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
 use strongroom::protocol::{KE1_LEN, KE2_LEN, KE3_LEN, R1_LEN, R2_LEN, R3_LEN, Reply, Request};
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
@@ -221,6 +221,12 @@ fn sealed(epoch: u32) -> Sealed {
     Sealed::from_bytes(&bytes).unwrap()
 }
 
+fn arrive() -> Command {
+    let come = |id| Arrival::new(id, Account::default(), None).expect("no record, no bytes");
+    let arrivals = [come(AccountId([1; 32])), come(AccountId([2; 32]))].into();
+    Command::Arrive { offer: [4; 32], from: AccountId([0; 32]), upto: Some(AccountId([3; 32])), arrivals }
+}
+
 fn commands() -> Vec<(&'static str, Vec<Command>)> {
     let account = ACCOUNT;
     let proof = Proof { ordinal: 1, expiry_s: 600 };
@@ -237,6 +243,12 @@ fn commands() -> Vec<(&'static str, Vec<Command>)> {
         ("forget", vec![Command::Forget { most: 100 }]),
         ("rewrap", vec![Command::Rewrap { account, generation: 1, rewraps: 0, sealed: sealed(1) }]),
         ("raise-epoch-min", vec![Command::RaiseEpochMin { epoch: 1 }]),
+        ("raise-key-min", vec![Command::RaiseKeyMin { key_number: 2 }]),
+        ("turn-keys", vec![Command::TurnKeys { serial: 1 }]),
+        ("leave", vec![Command::Leave { offer: [4; 32] }]),
+        ("expect", vec![Command::Expect { offer: [4; 32] }]),
+        ("depart", vec![Command::Depart { offer: [4; 32], upto: Some(account) }]),
+        ("arrive", vec![arrive()]),
         ("pardon", vec![Command::Pardon { account, pardoned: 10 }]),
         ("restore", vec![Command::Restore { number: 1 }]),
         ("members", vec![Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() }]),

@@ -47,10 +47,10 @@ impl Changed {
     /// Notes whose accounts a batch may change, before it does. What [`Command::Forget`] forgets is told by
     /// [`Records::forget`]; nothing may be frozen where a [`Command::Restore`] changes every account.
     pub(super) fn note(&mut self, commands: &[Command], state: &State) {
-        self.accounts.push(commands.iter().filter_map(Command::account).copied().collect());
+        self.accounts.push(commands.iter().flat_map(Command::accounts).copied().collect());
         self.all |= commands.iter().any(|command| matches!(command, Command::Restore { .. }));
         if let Some(frozen) = &mut self.frozen {
-            for id in commands.iter().filter_map(Command::account) {
+            for id in commands.iter().flat_map(Command::accounts) {
                 frozen.keep(id, || state.account(id).map(row_of));
             }
         }

@@ -319,6 +319,16 @@ impl Account {
         }
     }
 
+    /// The account as it goes to another vault: what only this vault's keys give a meaning to stays behind. A KE1 that
+    /// is repeated there is charged again.
+    pub fn as_travels(&self) -> Account {
+        let mut travels = Account { window: Box::default(), ..self.clone() };
+        if let Record::Live { header, rewraps, .. } = &mut travels.record {
+            (*header, *rewraps) = (Header { epoch: 0, key_number: 0 }, 0);
+        }
+        travels
+    }
+
     /// Appends the account's one encoding.
     pub fn write(&self, writer: &mut Writer) {
         writer

@@ -1,5 +1,8 @@
 //! [`Command`]: what can happen to the state; [`Verdict`]: what came of it.
 
+use std::sync::Arc;
+
+use super::moving::{Arrival, read_arrivals, read_bound, write_arrivals, write_bound};
 use crate::account::AccountId;
 use crate::error::Refusal;
 use crate::limits::STATEMENT_MAX;
@@ -127,6 +130,44 @@ pub enum Command {
         /// The statement's bytes.
         statement: Vec<u8>,
     },
+    /// From here on no record made by keys of a number below this one enters the state.
+    RaiseKeyMin {
+        /// The lowest number still allowed.
+        key_number: u16,
+    },
+    /// The fleet's keys have changed: an older copy of them is never used again.
+    TurnKeys {
+        /// Serial number of the keys, above every one before.
+        serial: u32,
+    },
+    /// From here on accounts leave for another vault.
+    Leave {
+        /// SHA-256 of what that vault offered.
+        offer: [u8; 32],
+    },
+    /// From here on accounts come from another vault. Only a vault without accounts takes them.
+    Expect {
+        /// SHA-256 of what this vault offered.
+        offer: [u8; 32],
+    },
+    /// Accounts have left: this vault answers for none below this id any more.
+    Depart {
+        /// The move that they leave in.
+        offer: [u8; 32],
+        /// Where it stops, or `None` if all have left.
+        upto: Option<AccountId>,
+    },
+    /// Accounts have come: this vault answers for all below this id.
+    Arrive {
+        /// The move that they come in.
+        offer: [u8; 32],
+        /// Where the move stood.
+        from: AccountId,
+        /// Where it stands now, or `None` if all have come.
+        upto: Option<AccountId>,
+        /// Every account between the two, in order of id, at most `limits::ARRIVE_MAX`.
+        arrivals: Arc<[Arrival]>,
+    },
 }
 
 impl Command {
@@ -143,8 +184,20 @@ impl Command {
             Command::Forget { .. }
             | Command::RaiseEpochMin { .. }
             | Command::Restore { .. }
-            | Command::Members { .. } => None,
+            | Command::Members { .. }
+            | Command::RaiseKeyMin { .. }
+            | Command::TurnKeys { .. }
+            | Command::Leave { .. }
+            | Command::Expect { .. }
+            | Command::Depart { .. }
+            | Command::Arrive { .. } => None,
         }
+    }
+
+    /// The accounts that it changes, as far as it names them.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &AccountId> + Clone {
+        let arrivals = if let Command::Arrive { arrivals, .. } = self { &arrivals[..] } else { &[] };
+        self.account().into_iter().chain(arrivals.iter().map(|arrival| &arrival.id))
     }
 
     /// Appends the command's one encoding.
@@ -193,6 +246,25 @@ impl Command {
             Command::Members { predecessor, statement } => {
                 writer.u8(11).bytes(predecessor).counted(statement);
             }
+            Command::RaiseKeyMin { key_number } => {
+                writer.u8(12).u16(*key_number);
+            }
+            Command::TurnKeys { serial } => {
+                writer.u8(13).u32(*serial);
+            }
+            Command::Leave { offer } => {
+                writer.u8(14).bytes(offer);
+            }
+            Command::Expect { offer } => {
+                writer.u8(15).bytes(offer);
+            }
+            Command::Depart { offer, upto } => {
+                write_bound(writer.u8(16).bytes(offer), *upto);
+            }
+            Command::Arrive { offer, from, upto, arrivals } => {
+                write_bound(writer.u8(17).bytes(offer).bytes(&from.0), *upto);
+                write_arrivals(writer, arrivals);
+            }
         }
     }
 
@@ -238,6 +310,17 @@ impl Command {
             11 => {
                 Command::Members { predecessor: *reader.array()?, statement: reader.counted(STATEMENT_MAX)?.to_vec() }
             }
+            12 => Command::RaiseKeyMin { key_number: reader.u16()? },
+            13 => Command::TurnKeys { serial: reader.u32()? },
+            14 => Command::Leave { offer: *reader.array()? },
+            15 => Command::Expect { offer: *reader.array()? },
+            16 => Command::Depart { offer: *reader.array()?, upto: read_bound(reader)? },
+            17 => Command::Arrive {
+                offer: *reader.array()?,
+                from: read_account(reader)?,
+                upto: read_bound(reader)?,
+                arrivals: read_arrivals(reader)?,
+            },
             _ => return Err(Invalid),
         })
     }

@@ -23,6 +23,7 @@
 mod account;
 mod command;
 mod index;
+mod moving;
 mod policy;
 mod state;
 mod table;
@@ -31,5 +32,6 @@ mod tests;
 
 pub use account::{Account, Charged, Record};
 pub use command::{Command, Digests, KeyedDigest, Proof, Verdict};
+pub use moving::{Arrival, Moving, Side, Tally};
 pub use policy::{AnchorKind, Policy, RootKind};
-pub use state::{Records, State};
+pub use state::{Cursor, Records, State};

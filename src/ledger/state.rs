@@ -7,11 +7,12 @@ use sha2::{Digest, Sha256};
 use super::account::{Account, Record};
 use super::command::{Command, Digests, Verdict, read_account};
 use super::index::{Indexes, Marks};
+use super::moving::{Arrival, Moving, Side, Tally};
 use super::policy::Policy;
 use super::table::Accounts;
 use crate::account::AccountId;
 use crate::error::Refusal;
-use crate::limits::{ACCOUNTS_MAX, STATEMENT_MAX, UNKNOWN_KEEP_S};
+use crate::limits::{ACCOUNTS_MAX, ARRIVE_MAX, STATEMENT_MAX, UNKNOWN_KEEP_S};
 use crate::wire::{Invalid, Reader, Writer};
 use crate::wrap::{Header, Sealed};
 
@@ -27,6 +28,10 @@ pub trait Records {
     }
 }
 
+/// A place in the state's accounts, for [`State::scan`]. The default is the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Cursor((usize, usize));
+
 /// What the vault remembers of itself, beside its accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Globals {
@@ -34,7 +39,10 @@ pub(super) struct Globals {
     /// Largest time seen, in seconds.
     pub(super) time_s: u64,
     epoch_min: u32,
+    key_min: u16,
+    keys_serial: u32,
     restores: u32,
+    moving: Option<Moving>,
     /// SHA-256 of the last membership statement, and the statement; zeros and nothing before the first.
     members: ([u8; 32], Vec<u8>),
 }
@@ -71,7 +79,16 @@ pub struct State {
 impl State {
     /// The state before any command.
     pub fn new(policy: Policy) -> Self {
-        State::from_globals(Globals { policy, time_s: 0, epoch_min: 0, restores: 0, members: ([0; 32], Vec::new()) })
+        State::from_globals(Globals {
+            policy,
+            time_s: 0,
+            epoch_min: 0,
+            key_min: 0,
+            keys_serial: 0,
+            restores: 0,
+            moving: None,
+            members: ([0; 32], Vec::new()),
+        })
     }
 
     fn from_globals(globals: Globals) -> Self {
@@ -93,9 +110,39 @@ impl State {
         self.globals.epoch_min
     }
 
+    /// Records made by keys of a number below this one are refused.
+    pub fn key_min(&self) -> u16 {
+        self.globals.key_min
+    }
+
+    /// Serial number of the fleet's keys when they last changed.
+    pub fn keys_serial(&self) -> u32 {
+        self.globals.keys_serial
+    }
+
     /// How often the state was restored from a backup.
     pub fn restores(&self) -> u32 {
         self.globals.restores
+    }
+
+    /// The move to or from another vault, begun or done.
+    pub fn moving(&self) -> Option<&Moving> {
+        self.globals.moving.as_ref()
+    }
+
+    /// Whether this vault answers for an account.
+    ///
+    /// # Errors
+    /// [`Refusal::Moved`] if it has left for another vault, [`Refusal::Busy`] if it is still to come from one.
+    pub fn is_here(&self, account: &AccountId) -> Result<(), Refusal> {
+        self.globals.moving.as_ref().map_or(Ok(()), |moving| moving.is_here(account))
+    }
+
+    /// Looks at accounts from a cursor on, about `most` of them, and returns where to go on, or `None` at the end. Between
+    /// two calls the state may change: what is there from the first to the last is seen, unless [`Command::Forget`] moves
+    /// it about.
+    pub fn scan(&self, from: Cursor, most: usize, look: impl FnMut(&AccountId, &Account)) -> Option<Cursor> {
+        self.accounts.scan(from.0, most, look).map(Cursor)
     }
 
     /// SHA-256 of the last membership statement, and the statement.
@@ -140,6 +187,7 @@ impl State {
 
     /// The attempt of the open window that this KE1 was charged to: generation and ordinal (L9).
     pub fn charged_before(&self, account: &AccountId, digests: &Digests) -> Option<(u32, u32)> {
+        self.is_here(account).ok()?;
         let account = self.accounts.get(account)?;
         account.charged_before(digests).map(|ordinal| (account.generation, ordinal))
     }
@@ -151,6 +199,7 @@ impl State {
             .full
             .iter()
             .take_while(|(charged_s, _)| self.globals.time_s.saturating_sub(*charged_s) >= destroy_after_s)
+            .filter(|(_, account)| self.is_here(account).is_ok())
             .take(most)
             .map(|(_, account)| *account)
             .collect()
@@ -162,6 +211,10 @@ impl State {
     }
 
     fn forgettable(&self) -> Option<AccountId> {
+        // What has left is counted and digested as it left.
+        if self.globals.moving.is_some_and(|moving| moving.side == Side::Leaving) {
+            return None;
+        }
         let (charged_s, account) = self.indexes.unknown.first()?;
         let old = self.globals.time_s.saturating_sub(*charged_s) >= UNKNOWN_KEEP_S;
         let many = self.indexes.unknown.len() as u64 > self.globals.policy.unknown_max;
@@ -176,7 +229,7 @@ impl State {
     /// Reads what commands are about to change. It changes nothing; a batch applied after it is applied faster, since
     /// with many accounts the time goes into waiting for their memory.
     pub fn read_ahead(&self, commands: &[Command]) {
-        self.accounts.read_ahead(commands.iter().filter_map(Command::account));
+        self.accounts.read_ahead(commands.iter().flat_map(Command::accounts));
     }
 
     /// Applies one command. The same commands in the same order give the same state and the same verdicts, live and in
@@ -188,6 +241,11 @@ impl State {
     fn try_apply(&mut self, command: &Command, records: &mut impl Records) -> Result<Verdict, Refusal> {
         let time_s = self.globals.time_s;
         match command {
+            // The same record under another key, wherever its account has gone.
+            Command::Rewrap { .. } => {}
+            _ => command.account().map_or(Ok(()), |account| self.is_here(account))?,
+        }
+        match command {
             Command::Charge { account, digests } => {
                 self.change(account, |policy, it| it.charge(policy, time_s, digests))
             }
@@ -195,13 +253,14 @@ impl State {
                 self.change(account, |_, it| it.clear(time_s, *generation, proof))
             }
             Command::Enrol { account, generation, expiry_s, finish, sealed } => {
-                let admitted = self.admit(sealed);
+                let (admitted, key_min) = (self.admit(sealed), self.globals.key_min);
                 let verdict = self.change(account, |policy, it| {
                     if it.enrolled_by(finish) {
                         return Ok(Verdict::Enrolled { generation: it.generation, again: true });
                     }
                     it.may_replace(policy, time_s, *generation, *expiry_s)?;
-                    let record = Record::Live { header: admitted?, rewraps: 0, finish: *finish };
+                    let header = admitted.and_then(made_by(key_min))?;
+                    let record = Record::Live { header, rewraps: 0, finish: *finish };
                     let generation = it.next_generation()?;
                     it.begin(generation, record);
                     Ok(Verdict::Enrolled { generation, again: false })
@@ -261,6 +320,9 @@ impl State {
                 if self.globals.restores.checked_add(1) != Some(*number) {
                     return Err(Refusal::Stale);
                 }
+                if self.globals.moving.is_some_and(|moving| !moving.has_arrived()) {
+                    return Err(Refusal::Forbidden);
+                }
                 self.globals.restores = *number;
                 let policy = &self.globals.policy;
                 for (id, account) in self.accounts.iter_mut() {
@@ -280,7 +342,83 @@ impl State {
                 self.globals.members = (Sha256::digest(statement).into(), statement.clone());
                 Ok(Verdict::Done)
             }
+            Command::RaiseKeyMin { key_number } => {
+                self.globals.key_min = self.globals.key_min.max(*key_number);
+                Ok(Verdict::Done)
+            }
+            Command::TurnKeys { serial } => {
+                if *serial <= self.globals.keys_serial {
+                    return Err(Refusal::Stale);
+                }
+                self.globals.keys_serial = *serial;
+                Ok(Verdict::Done)
+            }
+            Command::Leave { offer } => self.begin_move(*offer, Side::Leaving),
+            Command::Expect { offer } => self.begin_move(*offer, Side::Arriving(Tally::default())),
+            Command::Depart { offer, upto } => {
+                let moving = self.globals.moving.as_mut().filter(|it| it.offer == *offer && it.side == Side::Leaving);
+                let moving = moving.filter(|it| it.goes_on_to(*upto)).ok_or(Refusal::Stale)?;
+                moving.bound = *upto;
+                Ok(Verdict::Done)
+            }
+            Command::Arrive { offer, from, upto, arrivals } => self.arrive(offer, from, *upto, arrivals, records),
         }
+    }
+
+    /// A move begins, or has begun; one in which nothing has moved yet gives way to another.
+    fn begin_move(&mut self, offer: [u8; 32], side: Side) -> Result<Verdict, Refusal> {
+        match &self.globals.moving {
+            Some(moving) if moving.offer == offer && (moving.side == Side::Leaving) == (side == Side::Leaving) => {
+                return Ok(Verdict::Done);
+            }
+            Some(moving) if !moving.is_fresh() && !moving.has_arrived() => return Err(Refusal::Stale),
+            _ => {}
+        }
+        if side != Side::Leaving && !self.is_empty() {
+            return Err(Refusal::Forbidden);
+        }
+        self.globals.moving = Some(Moving::begun(offer, side));
+        Ok(Verdict::Done)
+    }
+
+    /// Takes accounts that come, all of them or none.
+    fn arrive(
+        &mut self,
+        offer: &[u8; 32],
+        from: &AccountId,
+        upto: Option<AccountId>,
+        arrivals: &[Arrival],
+        records: &mut impl Records,
+    ) -> Result<Verdict, Refusal> {
+        let Some(Moving { side: Side::Arriving(mut tally), bound, offer: expected }) = self.globals.moving else {
+            return Err(Refusal::Stale);
+        };
+        let moving = Moving { offer: expected, bound: upto, side: Side::Leaving };
+        if expected != *offer || bound != Some(*from) || upto.is_some_and(|upto| upto <= *from) {
+            return Err(Refusal::Stale);
+        }
+        let mut ids = arrivals.iter().map(|it| it.id);
+        let in_order = arrivals.is_sorted_by(|one, next| one.id < next.id);
+        if !in_order || arrivals.len() > ARRIVE_MAX || !ids.all(|id| id >= *from && moving.has_moved(&id)) {
+            return Err(Refusal::Malformed);
+        }
+        for arrival in arrivals {
+            if let Some(sealed) = &arrival.sealed {
+                self.admit(sealed)?;
+            }
+        }
+        if self.len() + arrivals.len() > ACCOUNTS_MAX {
+            return Err(Refusal::Busy);
+        }
+        for Arrival { id, account, sealed } in arrivals {
+            tally.add(id, account);
+            self.restore_account(*id, account.clone());
+            if let Some(sealed) = sealed {
+                records.put(id, sealed);
+            }
+        }
+        self.globals.moving = Some(Moving { offer: *offer, bound: upto, side: Side::Arriving(tally) });
+        Ok(Verdict::Done)
     }
 
     /// Sealed bytes may enter the state only from an epoch that is still allowed.
@@ -318,7 +456,11 @@ impl State {
     pub fn encode_globals(&self) -> Vec<u8> {
         let globals = &self.globals;
         let mut writer = Writer::default();
-        writer.counted(&globals.policy.encode()).u64(globals.time_s).u32(globals.epoch_min).u32(globals.restores);
+        writer.counted(&globals.policy.encode()).u64(globals.time_s).u32(globals.epoch_min).u16(globals.key_min);
+        writer.u32(globals.keys_serial).u32(globals.restores).flag(globals.moving.is_some());
+        if let Some(moving) = &globals.moving {
+            moving.write(&mut writer);
+        }
         writer.bytes(&globals.members.0).counted(&globals.members.1);
         writer.finish()
     }
@@ -333,7 +475,10 @@ impl State {
             policy: Policy::decode(reader.counted(4096)?)?,
             time_s: reader.u64()?,
             epoch_min: reader.u32()?,
+            key_min: reader.u16()?,
+            keys_serial: reader.u32()?,
             restores: reader.u32()?,
+            moving: if reader.flag()? { Some(Moving::read(&mut reader)?) } else { None },
             members: (*reader.array()?, reader.counted(STATEMENT_MAX)?.to_vec()),
         };
         reader.finish()?;
@@ -391,4 +536,9 @@ impl State {
         }
         Ok(state)
     }
+}
+
+/// A new record must be made by keys of a number that is not retired; whoever brings another begins again.
+fn made_by(key_min: u16) -> impl Fn(Header) -> Result<Header, Refusal> {
+    move |header| if header.key_number < key_min { Err(Refusal::Stale) } else { Ok(header) }
 }

@@ -112,6 +112,31 @@ impl Accounts {
         Some(account)
     }
 
+    /// Looks at entries from a place on, about so many; the place to go on from, or `None` at the end. Whatever is there
+    /// throughout is seen, unless an account that is taken out makes another move into its place.
+    pub(super) fn scan(
+        &self,
+        (shard, place): (usize, usize),
+        most: usize,
+        mut look: impl FnMut(&AccountId, &Account),
+    ) -> Option<(usize, usize)> {
+        let mut left = most;
+        let mut place = place;
+        for (number, shard) in self.shards.iter().enumerate().skip(shard) {
+            while place < shard.entries.len() {
+                if left == 0 {
+                    return Some((number, place));
+                }
+                let (id, account) = shard.entries.at(place);
+                look(id, account);
+                place += 1;
+                left -= 1;
+            }
+            place = 0;
+        }
+        None
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&AccountId, &Account)> {
         self.shards.iter().flat_map(|shard| shard.entries.iter().map(|(id, account)| (id, account)))
     }

@@ -24,6 +24,23 @@ pub(crate) enum Event {
 pub(crate) struct History(pub(crate) Vec<Event>);
 
 impl History {
+    /// The same history as another vault takes it over: KE1s are not recognised there, and the record has its keys.
+    pub(crate) fn arrived(mut self, sealed: Option<&Sealed>) -> Self {
+        let present = self.present();
+        self.0.retain(|event| !matches!(event, Event::Rewrapped(_)));
+        for event in &mut self.0 {
+            if let Event::Charged(ke1, _) = event {
+                *ke1 = None;
+            }
+        }
+        // Only past records were rewrapped before the present one began.
+        let present = self.present().min(present);
+        if let (Some(Event::Enrolled(_, kept)), Some(new)) = (self.0.get_mut(present), sealed) {
+            *kept = Rc::new(new.clone());
+        }
+        self
+    }
+
     /// Where the present generation begins.
     pub(crate) fn present(&self) -> usize {
         let begins = |event: &Event| matches!(event, Event::Enrolled(..) | Event::Removed);

@@ -8,9 +8,12 @@ mod history;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use sha2::{Digest, Sha256};
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
-use strongroom::ledger::{Account, Command, Digests, KeyedDigest, Policy, Proof, Record, Records, State, Verdict};
+use strongroom::ledger::{
+    Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Record, Records, Side, State, Verdict,
+};
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
 
@@ -27,14 +30,75 @@ struct Model {
     policy: Policy,
     time_s: u64,
     epoch_min: u32,
+    key_min: u16,
+    keys_serial: u32,
     restores: u32,
     members: Vec<Vec<u8>>,
+    moving: Option<Move>,
     lives: BTreeMap<AccountId, History>,
+    /// Those of the vault whose accounts come here.
+    elsewhere: Elsewhere,
+}
+
+/// Accounts of another vault, and what happened to them there.
+type Elsewhere = BTreeMap<AccountId, (Account, History)>;
+
+/// A move: its name, the ids that have not moved, and, where accounts come, which have.
+#[derive(Clone)]
+struct Move {
+    offer: [u8; 32],
+    left: Vec<AccountId>,
+    arrived: Option<Vec<AccountId>>,
+}
+
+/// Every id that a script names, in order.
+const IDS: [AccountId; 4] = [AccountId([0; 32]), AccountId([1; 32]), AccountId([2; 32]), AccountId([3; 32])];
+
+/// The ids from a bound on.
+fn from(bound: Option<AccountId>) -> Vec<AccountId> {
+    IDS.into_iter().filter(|id| bound.is_some_and(|bound| bound <= *id)).collect()
 }
 
 impl Model {
     fn new(policy: Policy) -> Self {
-        Model { policy, time_s: 0, epoch_min: 0, restores: 0, members: Vec::new(), lives: BTreeMap::new() }
+        Model {
+            policy,
+            time_s: 0,
+            epoch_min: 0,
+            key_min: 0,
+            keys_serial: 0,
+            restores: 0,
+            members: Vec::new(),
+            moving: None,
+            lives: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+        }
+    }
+
+    /// Which vault answers for an id.
+    fn is_here(&self, id: &AccountId) -> Result<(), Refusal> {
+        match &self.moving {
+            Some(Move { left, arrived: None, .. }) if !left.contains(id) => Err(Refusal::Moved),
+            Some(Move { left, arrived: Some(_), .. }) if left.contains(id) => Err(Refusal::Busy),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin_move(&mut self, offer: [u8; 32], arrived: Option<Vec<AccountId>>) -> Result<Verdict, Refusal> {
+        if let Some(moving) = &self.moving {
+            if moving.offer == offer && moving.arrived.is_some() == arrived.is_some() {
+                return Ok(Verdict::Done);
+            }
+            let over = moving.arrived.is_some() && moving.left.is_empty();
+            if moving.left.len() < IDS.len() && !over {
+                return Err(Refusal::Stale);
+            }
+        }
+        if arrived.is_some() && !self.lives.is_empty() {
+            return Err(Refusal::Forbidden);
+        }
+        self.moving = Some(Move { offer, left: IDS.to_vec(), arrived });
+        Ok(Verdict::Done)
     }
 
     fn history(&self, id: &AccountId) -> History {
@@ -53,6 +117,7 @@ impl Model {
         let mut due: Vec<_> = self
             .lives
             .iter()
+            .filter(|(id, _)| self.is_here(id).is_ok())
             .filter(|(_, it)| self.is_full(it) && self.time_s - it.last_charge_s() >= self.policy.destroy_after_s)
             .map(|(id, it)| (it.last_charge_s(), *id))
             .collect();
@@ -61,6 +126,9 @@ impl Model {
     }
 
     fn forgettable(&self) -> Option<AccountId> {
+        if self.moving.as_ref().is_some_and(|moving| moving.arrived.is_none()) {
+            return None;
+        }
         let unknown = self.lives.iter().filter(|(_, it)| it.generation() == 0);
         let mut unknown: Vec<_> = unknown.map(|(id, it)| (it.last_charge_s(), *id)).collect();
         unknown.sort();
@@ -78,6 +146,9 @@ impl Model {
 
     fn happen(&mut self, command: &Command) -> Result<Verdict, Refusal> {
         let now = self.time_s;
+        if let (Some(id), false) = (command.account(), matches!(command, Command::Rewrap { .. })) {
+            self.is_here(id)?;
+        }
         match command {
             Command::Charge { account, digests } => {
                 let it = self.history(account);
@@ -123,6 +194,9 @@ impl Model {
                 }
                 if sealed.header().epoch < self.epoch_min {
                     return Err(Refusal::Busy);
+                }
+                if sealed.header().key_number < self.key_min {
+                    return Err(Refusal::Stale);
                 }
                 self.happens(account, Event::Enrolled(*finish, Rc::new(sealed.clone())));
                 Ok(Verdict::Enrolled { generation: generation + 1, again: false })
@@ -198,6 +272,9 @@ impl Model {
                 if *number != self.restores + 1 {
                     return Err(Refusal::Stale);
                 }
+                if self.moving.as_ref().is_some_and(|moving| moving.arrived.is_none() || !moving.left.is_empty()) {
+                    return Err(Refusal::Forbidden);
+                }
                 self.restores += 1;
                 let most = self.policy.attempts_max - self.policy.restore_attempts;
                 for it in self.lives.values_mut() {
@@ -212,6 +289,55 @@ impl Model {
                 self.members.push(statement.clone());
                 Ok(Verdict::Done)
             }
+            Command::RaiseKeyMin { key_number } => {
+                self.key_min = self.key_min.max(*key_number);
+                Ok(Verdict::Done)
+            }
+            Command::TurnKeys { serial } if *serial > self.keys_serial => {
+                self.keys_serial = *serial;
+                Ok(Verdict::Done)
+            }
+            Command::TurnKeys { .. } => Err(Refusal::Stale),
+            Command::Leave { offer } => self.begin_move(*offer, None),
+            Command::Expect { offer } => self.begin_move(*offer, Some(Vec::new())),
+            Command::Depart { offer, upto } => match &mut self.moving {
+                Some(Move { offer: begun, left, arrived: None }) if begun == offer => {
+                    // Every id that a script names is a bound of its own.
+                    if from(*upto).len() >= left.len() {
+                        return Err(Refusal::Stale);
+                    }
+                    *left = from(*upto);
+                    Ok(Verdict::Done)
+                }
+                _ => Err(Refusal::Stale),
+            },
+            Command::Arrive { offer, from: stood, upto, arrivals } => match &mut self.moving {
+                Some(Move { offer: begun, left, arrived: Some(arrived) }) if begun == offer => {
+                    if left.first() != Some(stood) || from(*upto).len() >= left.len() {
+                        return Err(Refusal::Stale);
+                    }
+                    let ids: Vec<_> = arrivals.iter().map(|it| it.id).collect();
+                    let mut sorted = ids.clone();
+                    sorted.sort();
+                    sorted.dedup();
+                    let between = ids.iter().all(|id| left.contains(id) && !from(*upto).contains(id));
+                    if sorted != ids || !between {
+                        return Err(Refusal::Malformed);
+                    }
+                    let old = |sealed: &Sealed| sealed.header().epoch < self.epoch_min;
+                    if arrivals.iter().any(|it| it.sealed.as_ref().is_some_and(old)) {
+                        return Err(Refusal::Busy);
+                    }
+                    *left = from(*upto);
+                    for Arrival { id, sealed, .. } in &arrivals[..] {
+                        arrived.push(*id);
+                        let (_, history) = self.elsewhere[id].clone();
+                        self.lives.insert(*id, history.arrived(sealed.as_ref()));
+                    }
+                    Ok(Verdict::Done)
+                }
+                _ => Err(Refusal::Stale),
+            },
             other => unreachable!("a command that nobody drives: {other:?}"),
         }
     }
@@ -295,9 +421,38 @@ fn compare(state: &State, kept: &Kept, model: &Model) -> Result<(), String> {
     ensure(state.unknown_len() == unknown, || "ids never enrolled".to_owned())?;
     ensure(state.has_forgettable() == model.forgettable().is_some(), || "whether one may be forgotten".to_owned())?;
     ensure(state.due(usize::MAX) == model.due(), || "what is due".to_owned())?;
-    let globals = (state.time_s(), state.epoch_min(), state.restores());
-    ensure(globals == (model.time_s, model.epoch_min, model.restores), || format!("globals {globals:?}"))?;
+    let globals = (state.time_s(), state.epoch_min(), state.key_min(), state.keys_serial(), state.restores());
+    let said = (model.time_s, model.epoch_min, model.key_min, model.keys_serial, model.restores);
+    ensure(globals == said, || format!("globals {globals:?}, {said:?}"))?;
+    compare_move(state, model)?;
     ensure(state.members().1 == model.members.last().map_or(&[][..], Vec::as_slice), || "members".to_owned())
+}
+
+fn compare_move(state: &State, model: &Model) -> Result<(), String> {
+    let (Some(moving), Some(it)) = (state.moving(), &model.moving) else {
+        return ensure(state.moving().is_none() && model.moving.is_none(), || "whether accounts move".to_owned());
+    };
+    ensure(moving.offer == it.offer && moving.bound == it.left.first().copied(), || {
+        format!("where {moving:?} stands")
+    })?;
+    for id in IDS {
+        ensure(state.is_here(&id) == model.is_here(&id), || "who answers for an account".to_owned())?;
+    }
+    match (moving.side, &it.arrived) {
+        (Side::Leaving, None) => Ok(()),
+        (Side::Arriving(tally), Some(arrived)) => {
+            let mut digest = [0u8; 32];
+            for id in arrived {
+                let mut row = Writer::default();
+                model.elsewhere[id].0.as_travels().write(&mut row);
+                digest = Sha256::digest([&digest[..], &id.0, &row.finish()].concat()).into();
+            }
+            let records = arrived.iter().filter(|id| model.elsewhere[id].1.lives()).count();
+            let said = (arrived.len() as u64, records as u64, digest);
+            ensure((tally.accounts, tally.records, tally.digest) == said, || format!("{tally:?} and not {said:?}"))
+        }
+        _ => Err("which side of a move it is".to_owned()),
+    }
 }
 
 /// Numbers from the front of a byte string; zero when it has ended.
@@ -338,8 +493,8 @@ fn sealed(epoch: u32, key_number: u16, fill: u8) -> Sealed {
 }
 
 /// What to do next: to advance time, or a command. Most are what a vault would send; some are late, early or of another.
-fn choose(choices: &mut Choices<'_>, state: &State) -> Result<u64, Command> {
-    let kind = choices.below(28);
+fn choose(choices: &mut Choices<'_>, state: &State, elsewhere: &Elsewhere) -> Result<u64, Command> {
+    let kind = choices.below(31);
     let account = AccountId([choices.below(4) as u8; 32]);
     let it = state.account(&account).cloned().unwrap_or_default();
     let now = state.time_s();
@@ -396,6 +551,11 @@ fn choose(choices: &mut Choices<'_>, state: &State) -> Result<u64, Command> {
             let predecessor = if choices.below(4) == 0 { NOBODYS } else { *state.members().0 };
             Command::Members { predecessor, statement: vec![choices.next(); 3] }
         }
+        28 => match choices.below(4) {
+            0 => Command::RaiseKeyMin { key_number: choices.below(3) as u16 },
+            _ => Command::TurnKeys { serial: (state.keys_serial() + choices.below(4)).saturating_sub(1) },
+        },
+        29..=30 => choose_move(choices, state, elsewhere),
         25 => return Ok(now + u64::from(choices.below(8))),
         26 => return Ok(now + 15 + u64::from(choices.below(10))),
         _ => match choices.below(4) {
@@ -405,6 +565,47 @@ fn choose(choices: &mut Choices<'_>, state: &State) -> Result<u64, Command> {
         },
     };
     Err(command)
+}
+
+/// A step of a move; most are the one that comes next.
+fn choose_move(choices: &mut Choices<'_>, state: &State, elsewhere: &Elsewhere) -> Command {
+    let moving = state.moving().copied();
+    let offer = match (choices.below(8), moving) {
+        (0, _) | (_, None) => [7; 32],
+        (_, Some(moving)) => moving.offer,
+    };
+    let upto = match choices.below(6) {
+        name @ 0..=3 => Some(IDS[name as usize]),
+        _ => None,
+    };
+    match moving.map(|moving| moving.side) {
+        None if choices.below(4) > 0 => return Command::Charge { account: IDS[0], digests: unlike_any(choices) },
+        None if choices.below(4) == 0 => return Command::Expect { offer },
+        None => return Command::Leave { offer },
+        Some(_) if choices.below(8) == 0 => return Command::Leave { offer: [choices.below(3) as u8; 32] },
+        Some(Side::Leaving) => return Command::Depart { offer, upto },
+        Some(Side::Arriving(_)) => {}
+    }
+    let stood = moving.and_then(|moving| moving.bound);
+    let stands = if choices.below(8) == 0 { Some(IDS[1]) } else { stood };
+    let beyond = choices.below(8) == 0;
+    let between = elsewhere.iter().filter(|(id, _)| stood.is_some_and(|stood| stood <= **id));
+    let mut arrivals: Vec<_> = between
+        .filter(|(id, _)| beyond || upto.is_none_or(|upto| **id < upto))
+        .map(|(id, (account, _))| {
+            let epoch = (state.epoch_min() + choices.below(2)).saturating_sub(u32::from(choices.below(8) == 0));
+            let sealed = account.is_live().then(|| sealed(epoch, 1 + choices.below(2) as u16, 100));
+            Arrival::new(*id, account.clone(), sealed).expect("bytes for a live record and no other")
+        })
+        .collect();
+    if choices.below(8) == 0 {
+        arrivals.reverse();
+    }
+    Command::Arrive { offer, from: stands.unwrap_or(IDS[0]), upto, arrivals: arrivals.into() }
+}
+
+fn unlike_any(choices: &mut Choices<'_>) -> Digests {
+    Digests { current: KeyedDigest { key_number: 3, digest: [choices.next(); 16] }, previous: None }
 }
 
 /// What a run saw, so that a test can say that it was worth running.
@@ -431,7 +632,21 @@ pub(crate) fn drive(apply: &Apply<'_>, bytes: &[u8], mut seen: Option<&mut Seen>
     let mut journal = Vec::new();
     while !choices.0.is_empty() {
         let before: Vec<_> = state.accounts().map(|(id, it)| (*id, counters(it))).collect();
-        let step = choose(&mut choices, &state);
+        // Where all accounts have left, the script goes on at the vault that they come to.
+        if state.moving().is_some_and(|moving| moving.bound.is_none() && moving.side == Side::Leaving) {
+            let gone = |(id, history)| Some((id, (state.account(&id)?.clone(), history)));
+            let elsewhere = model.lives.into_iter().filter_map(gone).collect();
+            let time_s = state.time_s();
+            (state, kept) = (State::new(policy.clone()), Kept::default());
+            model = Model { time_s, elsewhere, ..Model::new(policy.clone()) };
+            state.advance(time_s);
+            let step = Command::Expect { offer: [9; 32] };
+            let taken = (apply(&mut state, &mut kept, &step), model.apply(&step));
+            ensure(taken == (Verdict::Done, Verdict::Done), || format!("an empty vault takes accounts: {taken:?}"))?;
+            journal = vec![Ok(time_s), Err(step)];
+            continue;
+        }
+        let step = choose(&mut choices, &state, &model.elsewhere);
         match &step {
             Ok(time_s) => {
                 state.advance(*time_s);

@@ -40,6 +40,9 @@ fn week() -> Vec<(u64, Command)> {
         charge(PERSON, 7),
         Command::Remove { account: PERSON, generation: 3, proof: Some(proof(8)) },
         Command::RaiseEpochMin { epoch: 4 },
+        Command::RaiseKeyMin { key_number: 1 },
+        Command::TurnKeys { serial: 3 },
+        Command::Leave { offer: [3; 32] },
         Command::Forget { most: 1 },
     ];
     commands.into_iter().enumerate().map(|(hour, command)| (1_000_000 + 8 * 3600 * hour as u64, command)).collect()

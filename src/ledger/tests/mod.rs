@@ -7,6 +7,7 @@
 mod attacks;
 mod charges;
 mod life;
+mod moves;
 mod records;
 mod search;
 mod search_mutants;
