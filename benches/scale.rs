@@ -34,8 +34,8 @@ use strongroom::error::Fault;
 use strongroom::journal::{Anchor, FileAnchor, Journal, Local};
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Verdict};
 use strongroom::secret::Secret;
-use strongroom::vault::{Admitted, FleetSecrets, SystemClock, Vault};
-use strongroom::wrap::{EpochKeys, MemoryRoot, RootSource};
+use strongroom::vault::{Admitted, Custody, MemoryKeyStore, SystemClock, Vault};
+use strongroom::wrap::MemoryRoot;
 
 const BATCH: usize = 1024;
 /// Accounts of the small vault that P9 compares with.
@@ -71,11 +71,13 @@ struct Load {
     ke1: u128,
 }
 
+/// The places of a vault's keys.
+type Keys = (Arc<MemoryRoot>, Arc<MemoryKeyStore>);
+
 /// A vault over such a journal, and people who have records there.
 struct World {
     folder: PathBuf,
-    root: MemoryRoot,
-    secrets: FleetSecrets,
+    keys: Keys,
     vault: Vault,
     load: Load,
 }
@@ -140,9 +142,9 @@ impl World {
         fs::create_dir(&folder).unwrap();
         let anchor: Arc<dyn Anchor> = Arc::new(FileAnchor::create(folder.join("anchor")).unwrap());
         let journal = Local::create(folder.join("store"), policy(), &journal_key(), anchor).unwrap();
-        let root = MemoryRoot::new();
-        root.create(1).unwrap();
-        let world = World::over(folder, journal, root, FleetSecrets::generate().unwrap(), accounts);
+        let keys: Keys = Default::default();
+        let custody = Custody::create(Box::new(keys.0.clone()), Box::new(keys.1.clone())).unwrap();
+        let world = World::over(folder, journal, keys, custody, accounts);
         for people in (0..people).collect::<Vec<_>>().chunks(BATCH) {
             let begun: Vec<_> = people
                 .iter()
@@ -160,22 +162,22 @@ impl World {
         world
     }
 
-    fn over(folder: PathBuf, journal: Local, root: MemoryRoot, secrets: FleetSecrets, accounts: u64) -> Self {
+    fn over(folder: PathBuf, journal: Local, keys: Keys, custody: Custody, accounts: u64) -> Self {
         let journal = Arc::new(journal);
-        let epochs = EpochKeys::load(&root, 1).unwrap();
         let clock = Arc::new(SystemClock::new(policy().skew_max_s).unwrap());
-        let vault = Vault::over(Box::new(Arc::clone(&journal)), clock, &secrets, epochs).unwrap();
-        World { folder, root, secrets, vault, load: Load::new(journal, accounts) }
+        let vault = Vault::over(Box::new(Arc::clone(&journal)), clock, custody).unwrap();
+        World { folder, keys, vault, load: Load::new(journal, accounts) }
     }
 
     /// Closes the vault, opens its journal in another process, and then here again.
     fn opened_elsewhere(self) -> (Self, Opened) {
-        let World { folder, root, secrets, vault, load } = self;
+        let World { folder, keys, vault, load } = self;
         let accounts = load.accounts;
         drop((vault, load));
         let opened = Opened::elsewhere(&folder);
         let journal = open(&folder).unwrap();
-        (World::over(folder, journal, root, secrets, accounts), opened)
+        let custody = Custody::open(Box::new(keys.0.clone()), Box::new(keys.1.clone())).unwrap();
+        (World::over(folder, journal, keys, custody, accounts), opened)
     }
 
     /// Replies of the vault, and how long they took.

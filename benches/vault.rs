@@ -26,8 +26,8 @@ use strongroom::ledger::{Command, Digests, KeyedDigest, Policy};
 use strongroom::opaque::{Ke3, login};
 use strongroom::protocol::Reply;
 use strongroom::secret::Secret;
-use strongroom::vault::{Answer, FleetSecrets, Gathering, Queue, SystemClock, Vault};
-use strongroom::wrap::{EpochKeys, MemoryRoot, RootSource};
+use strongroom::vault::{Answer, Custody, Gathering, MemoryKeyStore, Queue, SystemClock, Vault};
+use strongroom::wrap::MemoryRoot;
 use world::World;
 
 const KEY: [u8; 32] = [9; 32];
@@ -60,11 +60,10 @@ impl Served {
     fn new(folder: &std::path::Path, people: usize) -> Self {
         let anchor: Arc<dyn Anchor> = Arc::new(FileAnchor::create(folder.join("anchor")).unwrap());
         let journal = Local::create(folder.join("store"), policy(), &Secret::new([7; 32]), anchor).unwrap();
-        let (journal, root) = (Arc::new(journal), MemoryRoot::new());
-        root.create(1).unwrap();
-        let (secrets, epochs) = (FleetSecrets::generate().unwrap(), EpochKeys::load(&root, 1).unwrap());
+        let journal = Arc::new(journal);
+        let custody = Custody::create(Box::new(MemoryRoot::new()), Box::new(MemoryKeyStore::new())).unwrap();
         let clock = Arc::new(SystemClock::new(policy().skew_max_s).unwrap());
-        let vault = Vault::over(Box::new(Arc::clone(&journal)), clock, &secrets, epochs).unwrap();
+        let vault = Vault::over(Box::new(Arc::clone(&journal)), clock, custody).unwrap();
         let queue = Queue::open(Arc::new(vault), Gathering::default()).unwrap();
         let served = Served { journal, queue, people };
         let begun = served.each(|person| Enrolment::start(&Terms::development(), account(person), code()).unwrap());

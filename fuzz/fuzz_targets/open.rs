@@ -154,7 +154,18 @@ fn ticket<T: Ticket, Other: Ticket>(
         assert!(neighbour.is_ok_and(|opened| same(&opened)), "a bad ticket harmed its neighbour");
         match opened {
             Ok(opened) => assert!(opens && same(&opened), "opened what it must not, or as something else"),
-            Err(refusal) => assert!(!opens && refusal == Refusal::TicketInvalid, "a genuine ticket: {refusal}"),
+            Err(refusal) => {
+                // Whoever names the key that is retired for good is told that their ticket is over.
+                let whole = sealed.len() == T::SEALED_LEN && sealed[0] == genuine[0];
+                let gone = whole
+                    && match [sealed[1], sealed[2]] {
+                        [0, 0] => true,
+                        [0, 1] => time_s > RETIRED_S,
+                        _ => false,
+                    };
+                let expected = if gone { Refusal::TicketExpired } else { Refusal::TicketInvalid };
+                assert!(!opens && refusal == expected, "a genuine ticket: {refusal}");
+            }
         }
     }
     Ok(())

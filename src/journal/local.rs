@@ -186,9 +186,31 @@ impl Local {
         journal_key: &Secret<[u8; 32]>,
         anchor: Arc<dyn Anchor>,
     ) -> Result<Self, Fault> {
-        let [log, store] = [LOG_FILE, CHECKPOINT_FILE]
-            .map(|name| File::options().read(true).write(true).open(folder.as_ref().join(name)));
-        Self::open_on(backend(log)?, Paced::new(backend(store)?), policy, journal_key, anchor)
+        Self::open_files(folder.as_ref(), Some(policy), journal_key, anchor)
+    }
+
+    /// [`Local::open`] under the policy that the journal was made under, whatever that is: for tools, which do not decide
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Local::open`].
+    pub fn open_as_made(
+        folder: impl AsRef<Path>,
+        journal_key: &Secret<[u8; 32]>,
+        anchor: Arc<dyn Anchor>,
+    ) -> Result<Self, Fault> {
+        Self::open_files(folder.as_ref(), None, journal_key, anchor)
+    }
+
+    fn open_files(
+        folder: &Path,
+        policy: Option<&Policy>,
+        journal_key: &Secret<[u8; 32]>,
+        anchor: Arc<dyn Anchor>,
+    ) -> Result<Self, Fault> {
+        let [log, store] =
+            [LOG_FILE, CHECKPOINT_FILE].map(|name| File::options().read(true).write(true).open(folder.join(name)));
+        Self::open_stores(backend(log)?, Paced::new(backend(store)?), policy, journal_key, anchor)
     }
 
     /// [`Local::create`] over two stores of bytes that stand for the two files, both empty. One that is cut short
@@ -223,6 +245,16 @@ impl Local {
         journal_key: &Secret<[u8; 32]>,
         anchor: Arc<dyn Anchor>,
     ) -> Result<Self, Fault> {
+        Self::open_stores(log, checkpoint, Some(policy), journal_key, anchor)
+    }
+
+    fn open_stores(
+        log: impl StorageBackend,
+        checkpoint: impl StorageBackend,
+        policy: Option<&Policy>,
+        journal_key: &Secret<[u8; 32]>,
+        anchor: Arc<dyn Anchor>,
+    ) -> Result<Self, Fault> {
         shielded(|| {
             let kind = anchor.kind();
             let latch = {
@@ -239,10 +271,11 @@ impl Local {
             }
             let mut tail = Tail { last: LogId::default(), chain: checkpoint::chain_before(&base), base, bytes: 0 };
             let (state, changed) = log::replay(log.db()?, &keys, &latch, &mut tail, found)?;
-            if let Some(field) = state.policy().difference(policy) {
+            if let Some(field) = policy.and_then(|policy| state.policy().difference(policy)) {
                 return Err(Fault::PolicyMismatch(format!("{field} differs")));
             }
-            check_kind(kind, policy)?;
+            let policy = state.policy().clone();
+            check_kind(kind, &policy)?;
             if (held.last, held.root) != (tail.last, tail.base.root) || held.sequence == 0 {
                 // What the files show may be in the page cache alone, after a kill: the anchor must not name it yet.
                 while log::trim(log.db()?, tail.base.next_index())? {}
@@ -250,7 +283,7 @@ impl Local {
                 latch.advance(tail.last, tail.chain, tail.base.root)?;
                 tracing::info!(from = held.last.index, to = tail.last.index, "rows beyond the anchor are kept");
             }
-            Self::assemble(keys, policy.clone(), latch, tail, (state, changed), (log, store))
+            Self::assemble(keys, policy, latch, tail, (state, changed), (log, store))
         })
     }
 
@@ -516,6 +549,10 @@ impl Journal for Local {
 
     fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
         self.shared.sealed_each(asked)
+    }
+
+    fn checkpoint(&self) -> Result<(), Fault> {
+        self.shared.checkpoint(0)
     }
 
     fn policy(&self) -> &Policy {

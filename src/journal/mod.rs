@@ -111,6 +111,15 @@ pub trait Journal: Send + Sync {
         asked.iter().map(|(account, generation)| self.sealed(account, *generation)).collect()
     }
 
+    /// Forgets what it need not remember: afterwards the journal holds the state as it is, and of the commands that led
+    /// to it, with the sealed bytes in them, no more than came meanwhile. A journal that keeps its rows does nothing.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    fn checkpoint(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// The policy that this journal was made under (L12).
     fn policy(&self) -> &Policy;
 }
@@ -131,6 +140,10 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
         (**self).sealed_each(asked)
+    }
+
+    fn checkpoint(&self) -> Result<(), Fault> {
+        (**self).checkpoint()
     }
 
     fn policy(&self) -> &Policy {

@@ -1,7 +1,7 @@
 //! Enrolment: from R1 to R2 and a ticket, from R3 to a record.
 
-use super::Vault;
 use super::grant::FreshNonce;
+use super::ring::Batch;
 use super::slots::{Outcome, Slotted, Stop};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
@@ -25,7 +25,7 @@ struct Outlook {
     allowed: Result<(), Refusal>,
 }
 
-impl Vault {
+impl Batch<'_> {
     /// Draws each enrolment's nonce, evaluates, and hands out tickets. Nothing is written.
     pub(super) fn start_enrolments(
         &self,
@@ -37,7 +37,7 @@ impl Vault {
         for ((slot, (account, request)), outlook) in starts.into_iter().zip(outlooks) {
             let drawn = outlook.and_then(|outlook| {
                 outlook.allowed?;
-                let nonce = FreshNonce::draw(&self.nonce_key, &account, outlook.generation, request.as_bytes())?;
+                let nonce = FreshNonce::draw(&self.ring.nonce_key, &account, outlook.generation, request.as_bytes())?;
                 Ok((nonce, outlook))
             });
             match drawn {
@@ -51,10 +51,10 @@ impl Vault {
                 ((slot, *nonce.account(), *request.as_bytes(), outlook), (nonce, request))
             })
             .unzip();
-        let ttl_s = self.policy.enrolment_ttl_s;
+        let ttl_s = self.vault.policy.enrolment_ttl_s;
         let mut told = Vec::with_capacity(context.len());
         let mut tickets = Vec::with_capacity(context.len());
-        for ((slot, account, r1, outlook), evaluated) in context.into_iter().zip(self.evaluator.enrol(permits)) {
+        for ((slot, account, r1, outlook), evaluated) in context.into_iter().zip(self.ring.evaluator.enrol(permits)) {
             match evaluated {
                 Ok(evaluated) => {
                     told.push((slot, evaluated.r2));
@@ -71,7 +71,7 @@ impl Vault {
             }
         }
         let items: Vec<_> = tickets.iter().map(|(account, ticket)| (account, ticket)).collect();
-        let sealed = self.tickets.seal(&items);
+        let sealed = self.ring.tickets.seal(&items);
         answers.extend(told.into_iter().zip(sealed).map(|((slot, r2), ticket)| {
             (slot, ticket.map(|ticket| Reply::EnrolStarted { r2, ticket }).map_err(Stop::from))
         }));
@@ -82,10 +82,11 @@ impl Vault {
     fn outlooks(&self, accounts: impl Iterator<Item = AccountId>) -> Vec<Result<Outlook, Stop>> {
         let accounts: Vec<_> = accounts.collect();
         let mut outlooks = Vec::with_capacity(accounts.len());
-        let read = self.journal.read(&mut |state| {
+        let read = self.vault.journal.read(&mut |state| {
             outlooks = accounts
                 .iter()
                 .map(|account| {
+                    state.is_here(account)?;
                     let it = state.account(account);
                     Ok(Outlook {
                         generation: it.map_or(0, |it| it.generation()),
@@ -120,7 +121,7 @@ impl Vault {
             }
         }
         let tickets: Vec<_> = open.iter().map(|(_, it)| (&it.account, it.ticket)).collect();
-        let tickets = self.tickets.open::<EnrolmentTicket>(&tickets, time_s);
+        let tickets = self.ring.tickets.open::<EnrolmentTicket>(&tickets, time_s);
         let decoded = RegistrationRecord::parse(&open.iter().map(|(_, it)| &it.r3[..]).collect::<Vec<_>>());
         let mut sealable = Vec::with_capacity(open.len());
         for (((slot, finish), ticket), decoded) in open.into_iter().zip(tickets).zip(decoded) {
@@ -138,7 +139,7 @@ impl Vault {
                 record,
             })
             .collect();
-        let sealed = self.evaluator.seal(&records);
+        let sealed = self.ring.evaluator.seal(&records);
         outcomes.extend(sealable.iter().zip(sealed).map(|((slot, account, finish, ticket, _), sealed)| {
             let command = sealed.map(|sealed| {
                 Finished::New(Command::Enrol {
@@ -161,12 +162,13 @@ impl Vault {
     ) -> Result<(u64, Vec<Option<u32>>), Fault> {
         let digests: Vec<_> = finishes.iter().map(|(_, (account, request))| request.digest(account).ok()).collect();
         let (mut time_s, mut already) = (0, Vec::with_capacity(finishes.len()));
-        self.journal.read(&mut |state| {
+        self.vault.journal.read(&mut |state| {
             time_s = state.time_s();
             already = finishes
                 .iter()
                 .zip(&digests)
                 .map(|((_, (account, _)), digest)| {
+                    state.is_here(account).ok()?;
                     let it = state.account(account)?;
                     it.enrolled_by(digest.as_ref()?).then(|| it.generation())
                 })

@@ -61,9 +61,10 @@ pub struct Registered {
 /// ```
 pub struct Evaluator {
     servers: BTreeMap<u16, ServerKeys>,
-    newest: u16,
+    /// Number of those that make new records.
+    enrols: u16,
     fakes: FakeKeys,
-    epochs: EpochKeys,
+    epochs: Arc<EpochKeys>,
     /// What is opened where there is no record, so that there is always one to open.
     decoy: Sealed,
     tickets: Arc<TicketKeys>,
@@ -101,16 +102,16 @@ impl Evaluator {
     pub(super) fn new(
         policy: &Policy,
         secrets: &FleetSecrets,
-        epochs: EpochKeys,
+        epochs: Arc<EpochKeys>,
         tickets: Arc<TicketKeys>,
     ) -> Result<Self, Fault> {
-        let (servers, newest) = secrets.server_keys()?;
+        let (servers, enrols) = (secrets.server_keys()?, secrets.enrols);
         // What it holds never shows: where it is opened, everything in it is masked away.
         let decoy =
             Record::new(&[0; 32], policy.default_preset, &[0; 192], &[0]).map_err(Invalid::stored("a decoy"))?;
-        let item = SealItem { account: &NOBODY, generation: 0, key_number: newest, record: &decoy };
+        let item = SealItem { account: &NOBODY, generation: 0, key_number: enrols, record: &decoy };
         let decoy = only(epochs.seal(&[item]))?;
-        Ok(Evaluator { servers, newest, fakes: secrets.fake_keys()?, epochs, decoy, tickets, policy: policy.clone() })
+        Ok(Evaluator { servers, enrols, fakes: secrets.fake_keys()?, epochs, decoy, tickets, policy: policy.clone() })
     }
 
     /// GenerateKE2 for each receipt and the KE1 that it was made for, with a ticket for the finish.
@@ -154,6 +155,7 @@ impl Evaluator {
 
     /// When the ticket expires, and what the person is told to have left.
     fn tell(&self, state: &State, receipt: &Granted) -> Result<(u64, u32), Refusal> {
+        state.is_here(receipt.account())?;
         let account = state.account(receipt.account());
         if receipt.live() && !account.is_some_and(|it| it.is_live() && it.generation() == receipt.generation()) {
             return Err(Refusal::Busy);
@@ -285,8 +287,8 @@ impl Evaluator {
     /// # Errors
     /// Each item has its own; [`Fault::Limit`] if a nonce was drawn for another R1.
     pub fn enrol(&self, fresh: Vec<(FreshNonce, RegistrationRequest)>) -> Vec<Result<Registered, Fault>> {
-        let Some(keys) = self.servers.get(&self.newest) else {
-            return fresh.iter().map(|_| Err(missing(self.newest))).collect();
+        let Some(keys) = self.servers.get(&self.enrols) else {
+            return fresh.iter().map(|_| Err(missing(self.enrols))).collect();
         };
         let identifiers: Vec<_> = fresh.iter().map(|(nonce, _)| nonce.credential_identifier()).collect();
         let items: Vec<_> = fresh
@@ -302,7 +304,7 @@ impl Evaluator {
                 if !nonce.is_for(request.as_bytes()) {
                     return Err(Fault::Limit("a nonce is for the R1 that it was drawn for".to_owned()));
                 }
-                Ok(Registered { r2: response?, key_number: self.newest, nonce: nonce.into_nonce() })
+                Ok(Registered { r2: response?, key_number: self.enrols, nonce: nonce.into_nonce() })
             })
             .collect()
     }
@@ -335,9 +337,9 @@ impl Evaluator {
         slots.into_iter().map(|stop| stop.map_or_else(&mut next, Err)).collect()
     }
 
-    /// The static public key of new enrolments.
-    pub(super) fn server_public_key(&self) -> &[u8; 32] {
-        self.servers.get(&self.newest).map_or(&[0; 32], ServerKeys::public_key)
+    /// The static public keys, by number, and the number of the one of new enrolments.
+    pub(super) fn public_keys(&self) -> (impl Iterator<Item = (u16, &[u8; 32])>, u16) {
+        (self.servers.iter().map(|(number, keys)| (*number, keys.public_key())), self.enrols)
     }
 }
 

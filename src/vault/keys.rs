@@ -6,11 +6,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::grant::DigestKeys;
 use crate::engine::sha512::HmacKey;
+use crate::engine::{SHALLOW, traceless};
 use crate::error::Fault;
 use crate::opaque::fake::FakeKeys;
 use crate::opaque::{ServerKeys, random_static_secret};
 use crate::secret::{Secret, fill_random};
-use crate::wrap::TicketKeys;
+use crate::wrap::{EnrolmentTicket, LoginTicket, TicketKeys};
 
 /// What makes one generation of records: the seed of their OPRF keys and the server's static secret. It cannot change
 /// without re-enrolment, so several live side by side, by number.
@@ -25,15 +26,24 @@ pub(super) struct Server {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(super) struct Numbered<const N: usize> {
     pub(super) number: u16,
+    /// State time up to which it is used, in seconds: [`IN_USE`] for the newest.
+    pub(super) until_s: u64,
     pub(super) key: [u8; N],
 }
 
+/// Until when the newest key of a kind is used.
+pub(super) const IN_USE: u64 = u64::MAX;
+
 /// Every key of a fleet but its root. Wiped on drop; leaves this process only sealed.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct FleetSecrets {
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(super) struct FleetSecrets {
+    /// One more with every change: an older copy is told by it.
+    pub(super) serial: u32,
     pub(super) fleet: [u8; 32],
-    /// Newest last; new enrolments use the last.
+    /// In order of number.
     pub(super) servers: Vec<Server>,
+    /// Number of those that make new records.
+    pub(super) enrols: u16,
     pub(super) fake_seed: [u8; 64],
     pub(super) fake_masking: [u8; 64],
     pub(super) nonce: [u8; 64],
@@ -49,53 +59,53 @@ pub struct FleetSecrets {
 
 impl FleetSecrets {
     /// Draws every key of a new fleet.
-    ///
-    /// # Errors
-    /// [`Fault::Randomness`].
-    pub fn generate() -> Result<Self, Fault> {
-        let mut secrets = FleetSecrets {
+    pub(super) fn generate() -> Result<Box<Self>, Fault> {
+        let mut secrets = Box::new(FleetSecrets {
+            serial: 0,
             fleet: [0; 32],
-            servers: vec![Server { number: 1, oprf_seed: [0; 64], static_secret: [0; 32] }],
+            servers: Vec::new(),
+            enrols: 1,
             fake_seed: [0; 64],
             fake_masking: [0; 64],
             nonce: [0; 64],
-            digests: vec![Numbered { number: 1, key: [0; 64] }],
-            login_tickets: vec![Numbered { number: 1, key: [0; 32] }],
-            enrolment_tickets: vec![Numbered { number: 1, key: [0; 32] }],
+            digests: Vec::new(),
+            login_tickets: Vec::new(),
+            enrolment_tickets: Vec::new(),
             journal: [0; 32],
-        };
-        for server in &mut secrets.servers {
-            fill_random(&mut server.oprf_seed)?;
-            server.static_secret.copy_from_slice(random_static_secret()?.expose());
-        }
-        for Numbered { key, .. } in &mut secrets.digests {
-            fill_random(key)?;
-        }
-        for Numbered { key, .. } in secrets.login_tickets.iter_mut().chain(&mut secrets.enrolment_tickets) {
-            fill_random(key)?;
-        }
+        });
+        secrets.servers = with_server(&[], 1)?;
+        secrets.digests = with_one_more(&[], IN_USE)?;
+        secrets.login_tickets = with_one_more(&[], IN_USE)?;
+        secrets.enrolment_tickets = with_one_more(&[], IN_USE)?;
         fill_random(&mut secrets.fleet)?;
         fill_random(&mut secrets.journal)?;
-        for key in [&mut secrets.fake_seed, &mut secrets.fake_masking, &mut secrets.nonce] {
-            fill_random(key)?;
-        }
+        fill_random(&mut secrets.fake_seed)?;
+        fill_random(&mut secrets.fake_masking)?;
+        fill_random(&mut secrets.nonce)?;
         Ok(secrets)
     }
 
-    /// The fleet's id: 32 random bytes that bind tickets and statements to it.
-    pub fn fleet(&self) -> &[u8; 32] {
-        &self.fleet
+    /// The same keys under the next serial number, to be changed.
+    pub(super) fn next(&self) -> Result<Box<Self>, Fault> {
+        let serial =
+            self.serial.checked_add(1).ok_or_else(|| Fault::Limit("keys have no serial number left".into()))?;
+        let mut next = self.same();
+        next.serial = serial;
+        Ok(next)
     }
 
-    /// The keys of each generation of records by number, and the newest number.
-    pub(super) fn server_keys(&self) -> Result<(BTreeMap<u16, ServerKeys>, u16), Fault> {
-        let mut servers = BTreeMap::new();
-        let mut newest = 0;
-        for Server { number, oprf_seed, static_secret } in &self.servers {
-            servers.insert(*number, ServerKeys::new(&Secret::new(*oprf_seed), &Secret::new(*static_secret))?);
-            newest = *number;
-        }
-        Ok((servers, newest))
+    /// The same keys once more.
+    pub(super) fn same(&self) -> Box<Self> {
+        traceless::<SHALLOW, _>(|| Box::new(self.clone()))
+    }
+
+    /// The keys of each generation of records, by number.
+    pub(super) fn server_keys(&self) -> Result<BTreeMap<u16, ServerKeys>, Fault> {
+        let ready = |it: &Server| {
+            let keys = ServerKeys::new(&Secret::new(it.oprf_seed), &Secret::new(it.static_secret))?;
+            Ok((it.number, keys))
+        };
+        self.servers.iter().map(ready).collect()
     }
 
     /// What fakes are made from.
@@ -109,20 +119,29 @@ impl FleetSecrets {
         match self.digests.as_slice() {
             [current] => Ok(DigestKeys::new(prepare(current), None)),
             [.., previous, current] => Ok(DigestKeys::new(prepare(current), Some(prepare(previous)))),
-            [] => Err(Fault::Damaged("the fleet has no key for digests".to_owned())),
+            [] => Err(lacks("digests")),
         }
     }
 
     /// The keys of tickets.
     pub(super) fn ticket_keys(&self) -> Result<TicketKeys, Fault> {
-        match (self.login_tickets.last(), self.enrolment_tickets.last()) {
-            (Some(login), Some(enrolment)) => Ok(TicketKeys::new(
-                self.fleet,
-                (login.number, &Secret::new(login.key)),
-                (enrolment.number, &Secret::new(enrolment.key)),
-            )),
-            _ => Err(Fault::Damaged("the fleet has no key for tickets".to_owned())),
+        let ([login_retired @ .., login], [enrolment_retired @ .., enrolment]) =
+            (&self.login_tickets[..], &self.enrolment_tickets[..])
+        else {
+            return Err(lacks("tickets"));
+        };
+        let mut keys = TicketKeys::new(
+            self.fleet,
+            (login.number, &Secret::new(login.key)),
+            (enrolment.number, &Secret::new(enrolment.key)),
+        );
+        for it in login_retired {
+            keys.retire::<LoginTicket>((it.number, &Secret::new(it.key)), it.until_s)?;
         }
+        for it in enrolment_retired {
+            keys.retire::<EnrolmentTicket>((it.number, &Secret::new(it.key)), it.until_s)?;
+        }
+        Ok(keys)
     }
 
     /// The key under which enrolment nonces are drawn (L7).
@@ -131,9 +150,44 @@ impl FleetSecrets {
     }
 
     /// The key of the journal's chain and checkpoints.
-    pub fn journal_key(&self) -> Secret<[u8; 32]> {
+    pub(super) fn journal_key(&self) -> Secret<[u8; 32]> {
         Secret::new(self.journal)
     }
+}
+
+fn lacks(what: &str) -> Fault {
+    Fault::Damaged(format!("the fleet has no key for {what}"))
+}
+
+/// These keys and a new one behind them; the newest of these is used until `until_s`. Copied to a vector that is large
+/// enough, since one that grows leaves its keys behind.
+pub(super) fn with_one_more<const N: usize>(keys: &[Numbered<N>], until_s: u64) -> Result<Vec<Numbered<N>>, Fault> {
+    let mut more = Vec::with_capacity(keys.len() + 1);
+    more.extend_from_slice(keys);
+    let number = more.last_mut().map_or(Some(1), |newest| {
+        newest.until_s = until_s;
+        newest.number.checked_add(1)
+    });
+    more.push(Numbered { number: number.ok_or_else(no_number)?, until_s: IN_USE, key: [0; N] });
+    more.last_mut().map_or(Ok(()), |newest| fill_random(&mut newest.key))?;
+    Ok(more)
+}
+
+/// These keys and a new seed and static secret of this number.
+pub(super) fn with_server(servers: &[Server], number: u16) -> Result<Vec<Server>, Fault> {
+    let mut more = Vec::with_capacity(servers.len() + 1);
+    more.extend_from_slice(servers);
+    more.push(Server { number, oprf_seed: [0; 64], static_secret: [0; 32] });
+    if let Some(newest) = more.last_mut() {
+        fill_random(&mut newest.oprf_seed)?;
+        newest.static_secret.copy_from_slice(random_static_secret()?.expose());
+    }
+    Ok(more)
+}
+
+/// What is said where a kind of key has turned sixty-five thousand times.
+pub(super) fn no_number() -> Fault {
+    Fault::Limit("keys of this kind have no number left".to_owned())
 }
 
 #[cfg(test)]
@@ -142,12 +196,18 @@ mod tests {
 
     #[test]
     fn no_key_is_left_at_zero() {
-        let secrets = FleetSecrets::generate().expect("randomness");
-        let long = [&secrets.fake_seed, &secrets.fake_masking, &secrets.nonce, &secrets.digests[0].key];
-        let long = long.into_iter().chain([&secrets.servers[0].oprf_seed]).map(|key| &key[..]);
-        let short = [&secrets.fleet, &secrets.journal, &secrets.servers[0].static_secret];
-        let short = short.into_iter().chain([&secrets.login_tickets[0].key, &secrets.enrolment_tickets[0].key]);
-        let all: Vec<_> = long.chain(short.map(|key| &key[..])).collect();
+        let mut secrets = FleetSecrets::generate().expect("randomness");
+        secrets.servers = with_server(&secrets.servers, 2).expect("randomness");
+        secrets.digests = with_one_more(&secrets.digests, 7).expect("randomness");
+        assert_eq!(secrets.digests.iter().map(|it| (it.number, it.until_s)).collect::<Vec<_>>(), [(1, 7), (2, IN_USE)]);
+        let long = [&secrets.fake_seed, &secrets.fake_masking, &secrets.nonce];
+        let long = long.into_iter().chain(secrets.digests.iter().map(|it| &it.key)).map(|key| &key[..]);
+        let seeds = secrets.servers.iter().map(|it| &it.oprf_seed[..]);
+        let short =
+            [&secrets.fleet, &secrets.journal, &secrets.login_tickets[0].key, &secrets.enrolment_tickets[0].key];
+        let short = short.into_iter().chain(secrets.servers.iter().map(|it| &it.static_secret)).map(|key| &key[..]);
+        let all: Vec<_> = long.chain(seeds).chain(short).collect();
+        assert_eq!(all.len(), 13);
         for (index, key) in all.iter().enumerate() {
             assert!(key.chunks(16).all(|part| part != [0; 16]), "key {index}");
             assert!(all[..index].iter().all(|other| other[..16] != key[..16]), "key {index} is not another's");

@@ -1,18 +1,15 @@
 //! A vault whose attempts survive on this machine's disk.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Clock, FleetSecrets, SystemClock, Vault};
+use super::{Clock, Custody, FileKeyStore, SystemClock, Vault};
 use crate::error::Fault;
 use crate::journal::{Anchor, FileAnchor, Local};
 use crate::ledger::Policy;
-use crate::wrap::{EpochKeys, FileRoot, RootSource};
-
-/// The first epoch of a new vault.
-const FIRST_EPOCH: u32 = 1;
+use crate::secret::Secret;
+use crate::wrap::{FileRoot, RootSource};
 
 /// Where a vault keeps what it keeps, and what it trusts.
 pub struct Config {
@@ -34,17 +31,26 @@ impl Config {
     /// [`Fault::Storage`] if the folder cannot be made, [`Fault::Key`] if the root key's permissions are loose,
     /// [`Fault::Clock`].
     pub fn development(folder: impl AsRef<Path>) -> Result<Self, Fault> {
+        fs::create_dir_all(&folder).map_err(storage)?;
+        let root = FileRoot::create(folder.as_ref().join("root"))?;
+        Self::development_with(folder, Box::new(root))
+    }
+
+    /// [`Config::development`] with the root keys elsewhere, in a token for instance.
+    ///
+    /// # Errors
+    /// As [`Config::development`].
+    pub fn development_with(folder: impl AsRef<Path>, root: Box<dyn RootSource>) -> Result<Self, Fault> {
         let folder = folder.as_ref().to_owned();
         fs::create_dir_all(&folder).map_err(storage)?;
-        let root = FileRoot::create(folder.join("root"))?;
         let anchor = folder.join("anchor");
         let anchor = if anchor.exists() { FileAnchor::open(anchor)? } else { FileAnchor::create(anchor)? };
         let clock = Arc::new(SystemClock::new(Policy::development().skew_max_s)?);
-        Ok(Config { folder, root: Box::new(root), anchor: Arc::new(anchor), clock })
+        Ok(Config { folder, root, anchor: Arc::new(anchor), clock })
     }
 
-    fn keys_file(&self) -> PathBuf {
-        self.folder.join("keys")
+    fn keys(&self) -> FileKeyStore {
+        FileKeyStore::new(self.folder.join("keys"))
     }
 
     fn journal_folder(&self) -> PathBuf {
@@ -69,15 +75,11 @@ impl Vault {
     /// be written; [`Fault::Key`], [`Fault::Anchor`], [`Fault::Randomness`].
     pub fn create(config: Config, policy: Policy) -> Result<Self, Fault> {
         config.check(&policy)?;
-        if config.keys_file().exists() {
-            return Err(Fault::Storage(format!("{} holds a vault already", config.folder.display())));
-        }
-        config.root.create(FIRST_EPOCH)?;
-        let epochs = EpochKeys::load(&*config.root, FIRST_EPOCH)?;
-        let secrets = FleetSecrets::generate()?;
-        write_whole(&config.keys_file(), &secrets.seal(&epochs)?)?;
-        let journal = Local::create(config.journal_folder(), policy.clone(), &secrets.journal_key(), config.anchor)?;
-        Self::assemble(policy, Box::new(journal), config.clock, &secrets, epochs)
+        let (folder, keys) = (config.journal_folder(), config.keys());
+        let Config { root, anchor, clock, .. } = config;
+        let custody = Custody::create(root, Box::new(keys))?;
+        let journal = Local::create(folder, policy, &custody.journal_key(), anchor)?;
+        Self::over(Box::new(journal), clock, custody)
     }
 
     /// Opens a vault that was made under this very policy (L12), and replays what its journal holds.
@@ -87,29 +89,27 @@ impl Vault {
     /// anchor names; [`Fault::Key`], [`Fault::Damaged`], [`Fault::Format`], [`Fault::Storage`].
     pub fn open(config: Config, policy: Policy) -> Result<Self, Fault> {
         config.check(&policy)?;
-        let sealed = fs::read(config.keys_file()).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Fault::Storage(format!("{} holds no vault", config.folder.display())),
-            _ => storage(error),
-        })?;
-        let newest = config.root.epochs()?.last().copied();
-        let newest = newest.ok_or_else(|| Fault::Key("the root key source holds no root key".to_owned()))?;
-        let epochs = EpochKeys::load(&*config.root, newest)?;
-        let secrets = FleetSecrets::open(&epochs, &sealed)?;
-        let journal = Local::open(config.journal_folder(), &policy, &secrets.journal_key(), config.anchor)?;
-        Self::assemble(policy, Box::new(journal), config.clock, &secrets, epochs)
+        Self::open_with(config, |folder, key, anchor| Local::open(folder, &policy, key, anchor))
     }
-}
 
-/// Writes a file so that after a crash it is whole or not there.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    let partial = path.with_extension("partial");
-    let mut file = File::create(&partial).map_err(storage)?;
-    file.write_all(bytes).map_err(storage)?;
-    file.sync_all().map_err(storage)?;
-    fs::rename(&partial, path).map_err(storage)?;
-    match path.parent() {
-        Some(folder) => File::open(folder).and_then(|folder| folder.sync_all()).map_err(storage),
-        None => Ok(()),
+    /// Opens a vault under the policy that it was made under, whatever that is: for tools, which do not decide it. A
+    /// server names the policy that it expects and uses [`Vault::open`].
+    ///
+    /// # Errors
+    /// As [`Vault::open`], but that no policy is a wrong one.
+    pub fn open_as_made(config: Config) -> Result<Self, Fault> {
+        Self::open_with(config, Local::open_as_made)
+    }
+
+    fn open_with(
+        config: Config,
+        open: impl FnOnce(PathBuf, &Secret<[u8; 32]>, Arc<dyn Anchor>) -> Result<Local, Fault>,
+    ) -> Result<Self, Fault> {
+        let (folder, keys) = (config.journal_folder(), config.keys());
+        let Config { root, anchor, clock, .. } = config;
+        let custody = Custody::open(root, Box::new(keys))?;
+        let journal = open(folder, &custody.journal_key(), anchor)?;
+        Self::over(Box::new(journal), clock, custody)
     }
 }
 

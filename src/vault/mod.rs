@@ -19,6 +19,8 @@
 //! | V5 | a damaged record is a fault, never a fake |
 //! | V6 | every request of a batch gets one answer, in its place, whatever its neighbours are |
 //!
+//! V7 to V9, of keys that turn while requests go on, stand with [`Turn`].
+//!
 //! A server puts its requests, one by one, into a [`Queue`]; who has batches already calls [`Vault::process`].
 //!
 //! What a server sees of it, through the facade of the crate `metrics`; no account is in any of them:
@@ -31,9 +33,12 @@
 //! | `strongroom_commit_commands` | histogram | commands of a commit |
 //! | `strongroom_log_write_seconds` | histogram | writing a commit to the log, until the disk has it |
 //! | `strongroom_anchor_seconds` | histogram | moving the anchor |
+//! | `strongroom_records_by_key` | gauge | live records by the number of the keys that made them, as of the last sweep |
+//! | `strongroom_records_by_epoch` | gauge | live records by the epoch that they are sealed under, as of the last sweep |
 //! | `strongroom_checkpoint_seconds` | histogram | writing a checkpoint, beside which commits go on |
 
 mod clock;
+mod custody;
 mod enrol;
 mod evaluate;
 mod grant;
@@ -43,28 +48,34 @@ mod local;
 mod process;
 mod queue;
 mod recover;
+mod rewrap;
+mod ring;
 mod slots;
 mod stored;
+mod turn;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
 
 use crate::account::AccountId;
-use crate::engine::sha512::HmacKey;
 use crate::error::{Fault, Refusal};
 use crate::journal::{Journal, Memory};
 use crate::ledger::{AnchorKind, Command, Policy, State, Verdict};
 use crate::limits::{REQUESTS_MAX, SWEEP_MAX};
 use crate::protocol::{Reply, Request};
-use crate::wrap::{EpochKeys, MemoryRoot, RootSource, TicketKeys};
+use crate::wrap::MemoryRoot;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use custody::{Custody, FileKeyStore, KeyStore, MemoryKeyStore};
 pub use evaluate::{Evaluator, Registered};
 pub use grant::{DigestKeys, FreshNonce, Granted, Recognised};
-pub use keys::FleetSecrets;
 #[cfg(feature = "local")]
 pub use local::Config;
 pub use queue::{Answer, Gathering, Queue};
+pub use rewrap::{Pace, Progress, Rewrap};
+pub use turn::{EpochStatus, KeyStatus, ServerStatus, TicketKeyStatus, Turn};
 
+use custody::Keeper;
+use ring::Ring;
 use slots::Stop;
 
 /// A request as the front-end hands it over.
@@ -113,10 +124,9 @@ pub struct Vault {
     policy: Policy,
     journal: Box<dyn Journal>,
     clock: Arc<dyn Clock>,
-    evaluator: Evaluator,
-    tickets: Arc<TicketKeys>,
-    digests: DigestKeys,
-    nonce_key: HmacKey,
+    /// Held over a turn of keys.
+    keeper: Mutex<Keeper>,
+    ring: RwLock<Arc<Ring>>,
     fleet: [u8; 32],
 }
 
@@ -128,64 +138,46 @@ impl Vault {
     pub fn in_memory(mut policy: Policy, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         policy.anchor = AnchorKind::Memory;
         policy.check()?;
-        let root = MemoryRoot::new();
-        root.create(1)?;
-        let secrets = FleetSecrets::generate()?;
-        let epochs = EpochKeys::load(&root, 1)?;
-        let journal = Memory::create(policy.clone())?;
-        Self::assemble(policy, Box::new(journal), clock, &secrets, epochs)
+        let custody = Custody::create(Box::new(MemoryRoot::new()), Box::new(MemoryKeyStore::new()))?;
+        Self::over(Box::new(Memory::create(policy)?), clock, custody)
     }
 
-    /// A vault over a journal that the caller has opened. Its policy is the journal's. Whoever calls keeps `secrets`
-    /// ([`FleetSecrets::seal`]) and the root of `epochs`: what was enrolled under others does not open.
+    /// A vault over a journal that the caller has opened, with the custody that it was first opened with: what was
+    /// enrolled under other keys does not open. Its policy is the journal's.
     ///
     /// ```
     /// use strongroom::journal::Memory;
     /// use strongroom::ledger::Policy;
-    /// use strongroom::vault::{FleetSecrets, ManualClock, Vault};
-    /// use strongroom::wrap::{EpochKeys, MemoryRoot, RootSource};
+    /// use strongroom::vault::{Custody, ManualClock, MemoryKeyStore, Vault};
+    /// use strongroom::wrap::MemoryRoot;
     /// use std::sync::Arc;
     ///
-    /// let root = MemoryRoot::new();
-    /// root.create(1)?;
+    /// let custody = Custody::create(Box::new(MemoryRoot::new()), Box::new(MemoryKeyStore::new()))?;
     /// let journal = Memory::create(Policy::development())?;
-    /// let (secrets, epochs) = (FleetSecrets::generate()?, EpochKeys::load(&root, 1)?);
-    /// let vault = Vault::over(Box::new(journal), Arc::new(ManualClock::new(1_800_000_000)), &secrets, epochs)?;
+    /// let vault = Vault::over(Box::new(journal), Arc::new(ManualClock::new(1_800_000_000)), custody)?;
     /// assert_eq!(vault.policy(), &Policy::development());
     /// # Ok::<(), strongroom::error::Fault>(())
     /// ```
     ///
     /// # Errors
-    /// [`Fault::Key`] if the secrets lack a key.
-    pub fn over(
-        journal: Box<dyn Journal>,
-        clock: Arc<dyn Clock>,
-        secrets: &FleetSecrets,
-        epochs: EpochKeys,
-    ) -> Result<Self, Fault> {
-        Self::assemble(journal.policy().clone(), journal, clock, secrets, epochs)
-    }
-
-    /// Puts a vault together from its parts; who calls has checked the policy against the journal's.
-    fn assemble(
-        policy: Policy,
-        journal: Box<dyn Journal>,
-        clock: Arc<dyn Clock>,
-        secrets: &FleetSecrets,
-        epochs: EpochKeys,
-    ) -> Result<Self, Fault> {
-        let tickets = Arc::new(secrets.ticket_keys()?);
-        let evaluator = Evaluator::new(&policy, secrets, epochs, Arc::clone(&tickets))?;
-        Ok(Vault {
-            journal,
-            clock,
-            evaluator,
-            tickets,
-            digests: secrets.digest_keys()?,
-            nonce_key: secrets.nonce_key(),
-            fleet: *secrets.fleet(),
-            policy,
-        })
+    /// [`Fault::Key`] if the keys are an older copy than the journal knows, or one of them is missing; the journal's
+    /// faults.
+    pub fn over(journal: Box<dyn Journal>, clock: Arc<dyn Clock>, custody: Custody) -> Result<Self, Fault> {
+        let policy = journal.policy().clone();
+        let Custody { keeper, epochs, secrets } = custody;
+        let (serial, fleet) = (secrets.serial, secrets.fleet);
+        let mut known = 0;
+        journal.read(&mut |state| known = state.keys_serial())?;
+        if serial < known {
+            return Err(turn::older_copy());
+        }
+        let ring = RwLock::new(Arc::new(Ring::new(&policy, secrets, epochs)?));
+        let vault = Vault { policy, journal, clock, keeper: Mutex::new(keeper), ring, fleet };
+        if serial > known {
+            // A turn was cut short between the keys and the journal (V7).
+            vault.commit_turn(Command::TurnKeys { serial })?;
+        }
+        Ok(vault)
     }
 
     /// Answers requests, one answer each, in their order. A refusal is a reply; a fault is the operator's to hear, and
@@ -210,11 +202,11 @@ impl Vault {
         self.process(requests).into_iter().map(encode).collect()
     }
 
-    /// Destroys exhausted records whose time has come (L8), and forgets ids never enrolled that are old or too many
-    /// (L11). Dated by the vault's clock; call it every few minutes.
+    /// Destroys exhausted records whose time has come (L8), forgets ids never enrolled that are old or too many (L11),
+    /// and drops keys that nothing needs any more (V8). Dated by the vault's clock; call it every few minutes.
     ///
     /// # Errors
-    /// The clock's or the journal's fault.
+    /// The clock's or the journal's fault, or one of the places of keys.
     pub fn sweep(&self) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
         // An empty batch moves state time on, so that what is due at this moment is seen to be.
@@ -227,6 +219,8 @@ impl Vault {
                 forget = state.has_forgettable();
             })?;
             if due.is_empty() && !forget {
+                self.drop_unused_keys()?;
+                self.count_records()?;
                 return Ok(swept);
             }
             let commands = due.iter().map(|account| Command::Sweep { account: *account });
@@ -245,9 +239,11 @@ impl Vault {
         &self.policy
     }
 
-    /// The server's static public key, which clients compare with the one they trust.
-    pub fn server_public_key(&self) -> &[u8; 32] {
-        self.evaluator.server_public_key()
+    /// The server's static public key of new enrolments, which clients compare with the ones that they trust.
+    pub fn server_public_key(&self) -> [u8; 32] {
+        let ring = self.ring();
+        let (mut keys, enrols) = ring.evaluator.public_keys();
+        keys.find(|(number, _)| *number == enrols).map_or([0; 32], |(_, public_key)| *public_key)
     }
 
     /// The fleet's id.
@@ -262,6 +258,18 @@ impl Vault {
     /// The journal's fault.
     pub fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
         self.journal.read(look)
+    }
+
+    /// Tells the metrics how many records each key has.
+    fn count_records(&self) -> Result<(), Fault> {
+        let status = self.keys()?;
+        for it in status.servers {
+            metrics::gauge!("strongroom_records_by_key", "key" => it.number.to_string()).set(it.records as f64);
+        }
+        for it in status.epochs {
+            metrics::gauge!("strongroom_records_by_epoch", "epoch" => it.epoch.to_string()).set(it.records as f64);
+        }
+        Ok(())
     }
 
     /// Whether an exhausted account is answered like an unknown one.

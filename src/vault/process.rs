@@ -6,6 +6,7 @@
 use super::enrol::Finished;
 use super::grant::{Granted, Recognised};
 use super::recover::{Attempt, Proven};
+use super::ring::Batch;
 use super::slots::{Outcome, Slots, Slotted, Stop, step};
 use super::{Admitted, Vault};
 use crate::account::AccountId;
@@ -56,6 +57,7 @@ impl<'a> Sorted<'a> {
 
 /// Answers a batch of at most `limits::REQUESTS_MAX` requests, in their order.
 pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Reply, Fault>> {
+    let batch = Batch { vault, ring: vault.ring() };
     let mut slots = Slots::new(requests.len());
     let parsed = requests.iter().map(Admitted::parse).enumerate();
     let sorted = Sorted::of(slots.sift(parsed));
@@ -67,19 +69,19 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
     // What changes state becomes a command, in the order of arrival.
     let mut commands: Vec<Slotted<(Command, Then)>> = Vec::new();
     let mut granted: Vec<Slotted<(Granted, Ke1)>> = Vec::new();
-    for (slot, Attempt { receipt, recognised, ke1 }) in slots.sift(step(recover_starts, |it| vault.charged_before(it)))
+    for (slot, Attempt { receipt, recognised, ke1 }) in slots.sift(step(recover_starts, |it| batch.charged_before(it)))
     {
         match receipt {
             Some(receipt) => granted.push((slot, (receipt, ke1))),
             None => commands.push((slot, (recognised.charge(), Then::Grant(Box::new((recognised, ke1)))))),
         }
     }
-    for (slot, proven) in slots.sift(step(sorted.proofs, |it| vault.prove(it))) {
+    for (slot, proven) in slots.sift(step(sorted.proofs, |it| batch.prove(it))) {
         let command = proven.command();
         let then = if proven.removes() { Then::Say } else { Then::Deliver(Box::new(proven)) };
         commands.push((slot, (command, then)));
     }
-    for (slot, finished) in slots.sift(step(sorted.enrol_finishes, |it| vault.finish_enrolments(it))) {
+    for (slot, finished) in slots.sift(step(sorted.enrol_finishes, |it| batch.finish_enrolments(it))) {
         match finished {
             Finished::Already { generation } => slots.settle(slot, Ok(Reply::Enrolled { generation })),
             Finished::New(command) => commands.push((slot, (command, Then::Say))),
@@ -110,11 +112,11 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
     }
 
     let (places, granted): (Vec<_>, Vec<_>) = granted.into_iter().unzip();
-    let answers = step(granted, |it| vault.evaluator.recover(&*vault.journal, it));
+    let answers = step(granted, |it| batch.ring.evaluator.recover(&*vault.journal, it));
     slots.settle_all(places.into_iter().zip(answers).map(|(slot, answer)| (slot, answer.map_err(Stop::from))));
-    slots.settle_all(step(enrol_starts, |it| vault.start_enrolments(it)));
-    slots.settle_all(step(proven, |it| vault.deliver(it)));
-    slots.settle_all(step(sorted.remaining, |it| vault.remaining(it)));
+    slots.settle_all(step(enrol_starts, |it| batch.start_enrolments(it)));
+    slots.settle_all(step(proven, |it| batch.deliver(it)));
+    slots.settle_all(step(sorted.remaining, |it| batch.remaining(it)));
     slots.finish()
 }
 

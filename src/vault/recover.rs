@@ -1,7 +1,8 @@
 //! Recovery: from a charged attempt to KE2, from KE3 to the secret.
 
-use super::Vault;
+use super::evaluate::told_remaining;
 use super::grant::{Granted, Recognised};
+use super::ring::Batch;
 use super::slots::{Outcome, Slotted, Stop};
 use crate::account::AccountId;
 use crate::error::Refusal;
@@ -45,12 +46,12 @@ impl Proven {
     }
 }
 
-impl Vault {
+impl Batch<'_> {
     /// Finds which KE1s were charged already: those have their receipt, and cost nothing (L9).
     pub(super) fn charged_before(&self, starts: Vec<Slotted<(AccountId, Ke1)>>) -> Vec<Outcome<Attempt>> {
         let asked: Vec<_> = starts.iter().map(|(_, (account, ke1))| (*account, ke1.as_bytes())).collect();
-        let recognised = self.digests.recognise(&asked);
-        match Granted::charged_before(&*self.journal, &recognised) {
+        let recognised = self.ring.digests.recognise(&asked);
+        match Granted::charged_before(&*self.vault.journal, &recognised) {
             Ok(receipts) => starts
                 .into_iter()
                 .zip(recognised.into_iter().zip(receipts))
@@ -63,12 +64,12 @@ impl Vault {
     /// Opens the login tickets of finishes and checks their KE3, in constant time.
     pub(super) fn prove(&self, finishes: Vec<Slotted<(AccountId, Request<'_>)>>) -> Vec<Outcome<Proven>> {
         let mut time_s = 0;
-        if let Err(fault) = self.journal.read(&mut |state| time_s = state.time_s()) {
+        if let Err(fault) = self.vault.journal.read(&mut |state| time_s = state.time_s()) {
             return finishes.iter().map(|(slot, _)| (*slot, Err(Stop::from(fault.clone())))).collect();
         }
         let tickets: Vec<_> =
             finishes.iter().map(|(_, (account, request))| (account, ticket_and_ke3(request).0)).collect();
-        let opened = self.tickets.open::<LoginTicket>(&tickets, time_s);
+        let opened = self.ring.tickets.open::<LoginTicket>(&tickets, time_s);
         let mut outcomes = Vec::with_capacity(finishes.len());
         let mut items = Vec::with_capacity(finishes.len());
         for ((slot, (account, request)), ticket) in finishes.into_iter().zip(opened) {
@@ -104,7 +105,7 @@ impl Vault {
             }
         }
         let asked: Vec<_> = ready.iter().map(|(_, it)| (it.account, it.generation)).collect();
-        let records = self.evaluator.records(&*self.journal, &asked);
+        let records = self.ring.evaluator.records(&*self.vault.journal, &asked);
         let mut found = Vec::with_capacity(ready.len());
         for ((slot, it), record) in ready.iter().zip(records) {
             match record {
@@ -127,12 +128,12 @@ impl Vault {
     /// How many attempts are left; under a policy that conceals, always the same number.
     pub(super) fn remaining(&self, asked: Vec<Slotted<AccountId>>) -> Vec<Outcome<Reply>> {
         let mut replies = Vec::with_capacity(asked.len());
-        let read = self.journal.read(&mut |state| {
+        let read = self.vault.journal.read(&mut |state| {
             replies = asked
                 .iter()
                 .map(|(slot, account)| {
-                    let attempts = super::evaluate::told_remaining(state, account);
-                    (*slot, Ok(Reply::Remaining { attempts }))
+                    let attempts = state.is_here(account).map(|()| told_remaining(state, account));
+                    (*slot, attempts.map(|attempts| Reply::Remaining { attempts }).map_err(Stop::from))
                 })
                 .collect();
         });

@@ -1,4 +1,4 @@
-//! The fleet's keys as sealed bytes: what a vault keeps beside its journal.
+//! The fleet's keys as sealed bytes: what a key store keeps of them.
 
 use zeroize::Zeroizing;
 
@@ -17,42 +17,21 @@ const VERSION: u8 = 1;
 const NUMBERS_MAX: usize = 64;
 
 impl FleetSecrets {
-    /// The keys sealed under the newest epoch's key, to be kept by who opens the vault's journal: see [`Vault::over`].
-    ///
-    /// ```
-    /// use strongroom::vault::FleetSecrets;
-    /// use strongroom::wrap::{EpochKeys, MemoryRoot, RootSource};
-    ///
-    /// let root = MemoryRoot::new();
-    /// root.create(1)?;
-    /// let epochs = EpochKeys::load(&root, 1)?;
-    /// let secrets = FleetSecrets::generate()?;
-    /// let sealed = secrets.seal(&epochs)?;
-    /// assert_eq!(FleetSecrets::open(&epochs, &sealed)?.fleet(), secrets.fleet());
-    /// # Ok::<(), strongroom::error::Fault>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Fault::Randomness`].
-    ///
-    /// [`Vault::over`]: super::Vault::over
-    pub fn seal(&self, epochs: &EpochKeys) -> Result<Vec<u8>, Fault> {
+    /// The keys sealed under the newest epoch's key.
+    pub(super) fn seal(&self, epochs: &EpochKeys) -> Result<Vec<u8>, Fault> {
         epochs.seal_blob(PURPOSE, &Zeroizing::new(self.encode()))
     }
 
     /// Opens what [`FleetSecrets::seal`] sealed.
-    ///
-    /// # Errors
-    /// [`Fault::Key`] if the epoch's key is not there, [`Fault::Damaged`], [`Fault::Format`].
-    pub fn open(epochs: &EpochKeys, sealed: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn open(epochs: &EpochKeys, sealed: &[u8]) -> Result<Box<Self>, Fault> {
         Self::decode(epochs.open_blob(PURPOSE, sealed)?.expose())
     }
 
     /// The bytes to be sealed. The caller wipes them.
     fn encode(&self) -> Vec<u8> {
         // Room for everything, so that no copy is left behind by a growing vector.
-        let mut writer = Writer::with_capacity(8 * 1024);
-        writer.u8(VERSION).bytes(&self.fleet).u16(self.servers.len() as u16);
+        let mut writer = Writer::with_capacity(32 * 1024);
+        writer.u8(VERSION).u32(self.serial).bytes(&self.fleet).u16(self.enrols).u16(self.servers.len() as u16);
         for server in &self.servers {
             writer.u16(server.number).bytes(&server.oprf_seed).bytes(&server.static_secret);
         }
@@ -64,7 +43,7 @@ impl FleetSecrets {
     }
 
     /// Reads what [`FleetSecrets::encode`] wrote.
-    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+    fn decode(bytes: &[u8]) -> Result<Box<Self>, Fault> {
         match bytes.first() {
             Some(&VERSION) => Self::read(&mut Reader::new(&bytes[1..])).map_err(Invalid::stored("the fleet's keys")),
             Some(&found) => Err(Fault::Format { what: "the fleet's keys", found, reads: VERSION }),
@@ -72,14 +51,15 @@ impl FleetSecrets {
         }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
-        let fleet = *reader.array()?;
+    fn read(reader: &mut Reader<'_>) -> Result<Box<Self>, Invalid> {
+        let (serial, fleet, enrols) = (reader.u32()?, *reader.array()?, reader.u16()?);
         let servers = (0..read_count(reader)?)
             .map(|_| Ok(Server { number: reader.u16()?, oprf_seed: *reader.array()?, static_secret: *reader.array()? }))
-            .collect::<Result<_, Invalid>>()?;
-        let secrets = FleetSecrets {
+            .collect::<Result<Vec<_>, Invalid>>()?;
+        let secrets = Box::new(FleetSecrets {
+            serial,
             fleet,
-            servers,
+            enrols,
             fake_seed: *reader.array()?,
             fake_masking: *reader.array()?,
             nonce: *reader.array()?,
@@ -87,9 +67,11 @@ impl FleetSecrets {
             digests: read_numbered(reader)?,
             login_tickets: read_numbered(reader)?,
             enrolment_tickets: read_numbered(reader)?,
-        };
+            servers,
+        });
         reader.finish()?;
-        Ok(secrets)
+        let in_order = secrets.servers.is_sorted_by(|one, next| one.number < next.number);
+        if in_order && secrets.servers.iter().any(|it| it.number == enrols) { Ok(secrets) } else { Err(Invalid) }
     }
 }
 
@@ -98,31 +80,39 @@ fn read_count(reader: &mut Reader<'_>) -> Result<usize, Invalid> {
 }
 
 fn read_numbered<const N: usize>(reader: &mut Reader<'_>) -> Result<Vec<Numbered<N>>, Invalid> {
-    (0..read_count(reader)?).map(|_| Ok(Numbered { number: reader.u16()?, key: *reader.array()? })).collect()
+    let count = read_count(reader)?;
+    (0..count).map(|_| Ok(Numbered { number: reader.u16()?, until_s: reader.u64()?, key: *reader.array()? })).collect()
 }
 
 fn write_numbered<const N: usize>(writer: &mut Writer, keys: &[Numbered<N>]) {
     writer.u16(keys.len() as u16);
-    for Numbered { number, key } in keys {
-        writer.u16(*number).bytes(key);
+    for Numbered { number, until_s, key } in keys {
+        writer.u16(*number).u64(*until_s).bytes(key);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::{with_one_more, with_server};
     use super::*;
 
     #[test]
     fn keys_are_written_and_read_back_whole() {
-        let secrets = FleetSecrets::generate().expect("randomness");
+        let mut secrets = FleetSecrets::generate().expect("randomness");
+        secrets.serial = 7;
+        secrets.servers = with_server(&secrets.servers, 2).expect("randomness");
+        secrets.enrols = 2;
+        secrets.login_tickets = with_one_more(&secrets.login_tickets, 9).expect("randomness");
         let bytes = secrets.encode();
         let read = FleetSecrets::decode(&bytes).expect("our own bytes");
         assert_eq!(read.encode(), bytes);
-        assert_eq!(read.fleet(), secrets.fleet());
         for cut in 0..bytes.len() {
             assert!(FleetSecrets::decode(&bytes[..cut]).is_err());
         }
         assert!(FleetSecrets::decode(&[bytes.clone(), vec![0]].concat()).is_err(), "nothing may trail");
+        let mut strange = bytes.clone();
+        strange[1 + 4 + 32..][..2].copy_from_slice(&[0, 9]);
+        assert!(FleetSecrets::decode(&strange).is_err(), "new records under keys that are not there");
         let mut later = bytes.clone();
         later[0] = 2;
         assert_eq!(

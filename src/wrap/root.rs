@@ -1,7 +1,7 @@
 //! [`RootSource`]: where root keys live. One root key object an epoch, destroyed with it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
 use crate::engine::{SHALLOW, traceless};
@@ -67,6 +67,33 @@ pub trait RootSource: Send + Sync {
     /// As [`RootSource::mac`].
     fn derive(&self, epoch: u32) -> Result<EpochKey, Fault> {
         self.mac(epoch, &[b"strongroom epoch v1", &epoch.to_be_bytes()[..], &[1]].concat())
+    }
+}
+
+/// A place that others hold too.
+impl<S: RootSource + ?Sized> RootSource for Arc<S> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn development(&self) -> bool {
+        (**self).development()
+    }
+
+    fn epochs(&self) -> Result<Vec<u32>, Fault> {
+        (**self).epochs()
+    }
+
+    fn create(&self, epoch: u32) -> Result<(), Fault> {
+        (**self).create(epoch)
+    }
+
+    fn destroy(&self, epoch: u32) -> Result<(), Fault> {
+        (**self).destroy(epoch)
+    }
+
+    fn mac(&self, epoch: u32, message: &[u8]) -> Result<EpochKey, Fault> {
+        (**self).mac(epoch, message)
     }
 }
 

@@ -255,25 +255,31 @@ impl TicketKeys {
     ///
     /// # Errors
     /// An item's result is [`Refusal::TicketInvalid`] if it was not sealed by this fleet for that account and kind, was
-    /// altered, or names a key that is unknown or retired for good.
+    /// altered, or names a key that is unknown; [`Refusal::TicketExpired`] if it names one that is retired for good.
     pub fn open<T: Ticket>(&self, items: &[(&AccountId, &[u8])], time_s: u64) -> Vec<Result<T, Refusal>> {
-        each(items, |(account, sealed)| {
-            self.open_one(account, sealed, time_s).map_err(|Invalid| Refusal::TicketInvalid)
-        })
+        each(items, |(account, sealed)| self.open_one(account, sealed, time_s))
     }
 
-    fn open_one<T: Ticket>(&self, account: &AccountId, sealed: &[u8], time_s: u64) -> Result<T, Invalid> {
+    fn open_one<T: Ticket>(&self, account: &AccountId, sealed: &[u8], time_s: u64) -> Result<T, Refusal> {
         if sealed.len() != T::SEALED_LEN {
-            return Err(Invalid);
+            return Err(Refusal::TicketInvalid);
         }
         let mut reader = Reader::new(sealed);
-        let (version, number) = (reader.u8()?, reader.u16()?);
-        let key = self.ring::<T>().opening(number, time_s).filter(|_| version == VERSION).ok_or(Invalid)?;
+        let invalid = |Invalid| Refusal::TicketInvalid;
+        let (version, number) = (reader.u8().map_err(invalid)?, reader.u16().map_err(invalid)?);
+        if version != VERSION {
+            return Err(Refusal::TicketInvalid);
+        }
+        let ring = self.ring::<T>();
+        let key = ring.opening(number, time_s).ok_or(match number < ring.current.number {
+            true => Refusal::TicketExpired,
+            false => Refusal::TicketInvalid,
+        })?;
         let mut plain = Secret::new(vec![0; T::SEALED_LEN - HEADER_LEN - OVERHEAD]);
-        key.open(&sealed[HEADER_LEN..], &self.associated::<T>(number, account), plain.expose_mut())?;
+        key.open(&sealed[HEADER_LEN..], &self.associated::<T>(number, account), plain.expose_mut()).map_err(invalid)?;
         let mut reader = Reader::new(plain.expose());
-        let ticket = T::read(&mut reader)?;
-        reader.finish()?;
+        let ticket = T::read(&mut reader).map_err(invalid)?;
+        reader.finish().map_err(invalid)?;
         Ok(ticket)
     }
 

@@ -20,8 +20,8 @@ use strongroom::client::Preset;
 use strongroom::error::Fault;
 use strongroom::journal::{FileAnchor, Local};
 use strongroom::ledger::Policy;
-use strongroom::vault::{Clock, FleetSecrets, Gathering, Queue, SystemClock, Vault};
-use strongroom::wrap::{EpochKeys, FileRoot, RootSource};
+use strongroom::vault::{Clock, Custody, FileKeyStore, Gathering, Queue, SystemClock, Vault};
+use strongroom::wrap::FileRoot;
 use tokio::net::TcpListener;
 
 use crate::disk::{Mood, Moody, MoodyAnchor};
@@ -31,7 +31,6 @@ use crate::front::server::{FrontEnd, Room, serve, sweep};
 const CHECKPOINT_BYTES: u64 = 256 << 10;
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 pub(crate) const CONNECTIONS: usize = 128;
-const EPOCH: u32 = 1;
 
 /// How the server is started.
 #[derive(Parser, Clone)]
@@ -87,30 +86,30 @@ impl Clock for Moved {
 
 /// Makes the vault's folder.
 pub(crate) fn create(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let root = FileRoot::create(folder.join("root"))?;
-    root.create(EPOCH)?;
-    let secrets = FleetSecrets::generate()?;
-    std::fs::write(folder.join("keys"), secrets.seal(&EpochKeys::load(&root, EPOCH)?)?)?;
+    let custody = Custody::create(Box::new(FileRoot::create(folder.join("root"))?), keys(folder))?;
     let anchor = Arc::new(FileAnchor::create(folder.join("anchor"))?);
-    drop(Local::create(folder.join("journal"), policy(), &secrets.journal_key(), anchor)?);
+    drop(Local::create(folder.join("journal"), policy(), &custody.journal_key(), anchor)?);
     Ok(())
+}
+
+fn keys(folder: &Path) -> Box<FileKeyStore> {
+    Box::new(FileKeyStore::new(folder.join("keys")))
 }
 
 /// The vault over a disk with a mood.
 pub(crate) fn open(folder: &Path, mood: &Arc<Mood>, ahead_s: Arc<AtomicI64>) -> Result<Vault, Box<dyn Error>> {
-    let epochs = EpochKeys::load(&FileRoot::create(folder.join("root"))?, EPOCH)?;
-    let secrets = FleetSecrets::open(&epochs, &std::fs::read(folder.join("keys"))?)?;
+    let custody = Custody::open(Box::new(FileRoot::create(folder.join("root"))?), keys(folder))?;
     let file = |name| File::options().read(true).write(true).open(folder.join("journal").join(name));
     let log = Moody::new(file("log.redb")?, mood.clone())?;
     let checkpoint = Moody::new(file("checkpoint.redb")?, mood.clone())?;
     let anchor = FileAnchor::open(folder.join("anchor"))?;
     let anchor = Arc::new(MoodyAnchor::new(anchor, mood.clone(), vec![checkpoint.clone(), log.clone()]));
-    let journal = Local::open_on(log, checkpoint, &policy(), &secrets.journal_key(), anchor)?;
+    let journal = Local::open_on(log, checkpoint, &policy(), &custody.journal_key(), anchor)?;
     if !mood.hasty {
         journal.set_checkpoint_bytes(CHECKPOINT_BYTES);
     }
     let clock = Moved { clock: SystemClock::new(policy().skew_max_s)?, ahead_s };
-    Ok(Vault::over(Box::new(journal), Arc::new(clock), &secrets, epochs)?)
+    Ok(Vault::over(Box::new(journal), Arc::new(clock), custody)?)
 }
 
 /// The child.

@@ -202,14 +202,14 @@ fn l10_a_receipt_is_spent_on_its_own_ke1_only() {
     ada.enrol(&vault, "code", b"wrapped");
     let (_, charged) = ada.ke1("code");
     let (_, other) = ada.ke1("guess");
-    let recognised = |ke1: &[u8; 96]| vault.digests.recognise(&[(ada.0, ke1)]).remove(0);
+    let recognised = |ke1: &[u8; 96]| vault.ring().digests.recognise(&[(ada.0, ke1)]).remove(0);
     let commit = |ke1: &[u8; 96]| vault.journal.commit(NOW_S, vec![recognised(ke1).charge()]).unwrap().remove(0);
     let refused = Granted::charged(commit(&charged), &recognised(&other), false).err();
     assert_eq!(refused, Some(Refusal::Stale), "a charge is no receipt for another KE1");
     let spend = |ke1: &[u8; 96]| {
         let receipt = Granted::charged(commit(&charged), &recognised(&charged), false).unwrap();
         let ke1 = Ke1::parse(&[&ke1[..]]).remove(0).ok().unwrap();
-        vault.evaluator.recover(&*vault.journal, vec![(receipt, ke1)]).remove(0)
+        vault.ring().evaluator.recover(&*vault.journal, vec![(receipt, ke1)]).remove(0)
     };
     assert_eq!(spend(&other), Ok(Reply::Refused(Refusal::Stale)));
     assert!(matches!(spend(&charged), Ok(Reply::RecoverStarted { remaining: 9, .. })), "the control");

@@ -6,6 +6,7 @@ mod person;
 mod queue;
 mod refusals;
 mod sequences;
+mod turns;
 mod work;
 
 use std::sync::Arc;

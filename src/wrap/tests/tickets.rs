@@ -45,7 +45,10 @@ fn opens<T: Ticket>(keys: &TicketKeys, account: &AccountId, sealed: &[u8], time_
     match keys.open::<T>(&[(account, sealed)], time_s).remove(0) {
         Ok(_) => true,
         Err(refusal) => {
-            assert_eq!(refusal, Refusal::TicketInvalid);
+            let named = sealed.get(1..3).map_or(0, |number| u16::from_be_bytes([number[0], number[1]]));
+            let over = sealed.len() == T::SEALED_LEN && sealed[0] == 1 && named < keys.current::<T>();
+            // A key from before the present one that does not open: retired for good, or, in the control, another's.
+            assert!(refusal == Refusal::TicketInvalid || (over && refusal == Refusal::TicketExpired), "{refusal}");
             false
         }
     }

@@ -1,0 +1,39 @@
+//! [`Ring`]: the keys of one moment, made ready; [`Batch`]: requests at work under them.
+
+use std::sync::Arc;
+
+use super::Vault;
+use super::evaluate::Evaluator;
+use super::grant::DigestKeys;
+use super::keys::FleetSecrets;
+use crate::engine::sha512::HmacKey;
+use crate::error::Fault;
+use crate::ledger::Policy;
+use crate::wrap::{EpochKeys, TicketKeys};
+
+/// The keys of one moment. A batch begins and ends under one ring; a turn of a key puts another in its place, and the
+/// old one is wiped when the last batch under it has ended.
+pub(super) struct Ring {
+    pub(super) secrets: Box<FleetSecrets>,
+    pub(super) epochs: Arc<EpochKeys>,
+    pub(super) evaluator: Evaluator,
+    pub(super) tickets: Arc<TicketKeys>,
+    pub(super) digests: DigestKeys,
+    pub(super) nonce_key: HmacKey,
+}
+
+impl Ring {
+    /// Makes every key ready.
+    pub(super) fn new(policy: &Policy, secrets: Box<FleetSecrets>, epochs: Arc<EpochKeys>) -> Result<Self, Fault> {
+        let tickets = Arc::new(secrets.ticket_keys()?);
+        let evaluator = Evaluator::new(policy, &secrets, Arc::clone(&epochs), Arc::clone(&tickets))?;
+        let (digests, nonce_key) = (secrets.digest_keys()?, secrets.nonce_key());
+        Ok(Ring { secrets, epochs, evaluator, tickets, digests, nonce_key })
+    }
+}
+
+/// A batch of requests at work: the vault, and the keys that it began under.
+pub(super) struct Batch<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) ring: Arc<Ring>,
+}
