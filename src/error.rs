@@ -116,6 +116,21 @@ pub enum Fault {
     /// A root or fleet key cannot be had.
     #[error("key unavailable: {0}")]
     Key(String),
+    /// The token that holds the root keys is not there.
+    #[error("the token is not there; put it back and try again, nothing else is needed: {0}")]
+    TokenAbsent(String),
+    /// There is a token of the right label, and it is another one.
+    #[error("another token is in the place of the vault's; put the right one back: {0}")]
+    TokenReplaced(String),
+    /// The token refuses the PIN. It is not tried again, since tokens lock.
+    #[error("the token refuses the PIN, and it is not tried again; open the vault anew with the right one: {0}")]
+    TokenPin(String),
+    /// The session with the token was lost, and a new one was not to be had. The call may be repeated.
+    #[error("the session with the token was lost; try again, and look at the token if this stays: {0}")]
+    TokenSession(String),
+    /// The token, or a key object in it, is not one that can hold a vault's root keys.
+    #[error("the token cannot hold the vault's root keys: {0}")]
+    TokenUnfit(String),
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Randomness(String),

@@ -37,8 +37,9 @@ pub struct Terms {
     /// The heaviest preset that is accepted: what this device can bear. It bounds what an altered reply can make a
     /// recovery cost.
     pub maximum: Preset,
-    /// The vault's static key, where the application knows it: another one is [`Failure::FleetNotTrusted`].
-    pub expected_server_key: Option<[u8; 32]>,
+    /// The vault's static keys, where the application knows them, retired ones of older records among them: another one
+    /// is [`Failure::FleetNotTrusted`]. None here accepts any.
+    pub expected_server_keys: Vec<[u8; 32]>,
 }
 
 impl Default for Terms {
@@ -50,7 +51,7 @@ impl Default for Terms {
             preset: Preset::Light,
             minimum: Preset::Light,
             maximum: Preset::Heavy,
-            expected_server_key: None,
+            expected_server_keys: Vec::new(),
         }
     }
 }
@@ -87,9 +88,11 @@ impl Terms {
     }
 
     pub(super) fn trust(&self, server_key: &[u8]) -> Result<(), Failure> {
-        match &self.expected_server_key {
-            Some(expected) if !bool::from(expected.ct_eq(server_key)) => Err(Failure::FleetNotTrusted),
-            _ => Ok(()),
+        let expected = &self.expected_server_keys;
+        if expected.is_empty() || expected.iter().any(|key| bool::from(key[..].ct_eq(server_key))) {
+            Ok(())
+        } else {
+            Err(Failure::FleetNotTrusted)
         }
     }
 

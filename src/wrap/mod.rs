@@ -16,6 +16,8 @@ mod record;
 mod root;
 mod sealed;
 mod ticket;
+#[cfg(feature = "pkcs11")]
+mod token_root;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,8 @@ pub use record::Record;
 pub use root::{EpochKey, MemoryRoot, RootSource};
 pub use sealed::{HEADER_LEN, Header, PLAIN_LEN, SEALED_LEN, Sealed, VERSION};
 pub use ticket::{ENROLMENT_TICKET_LEN, EnrolmentTicket, LOGIN_TICKET_LEN, LoginTicket, Ticket, TicketKey, TicketKeys};
+#[cfg(feature = "pkcs11")]
+pub use token_root::{TokenConfig, TokenRoot};
 
 use crate::engine::{SHALLOW, in_chunks};
 

@@ -3,6 +3,7 @@
 //! Exit status: 0 if what was asked for was done, 1 if it could not be, 2 if the arguments ask for nothing that there is.
 
 mod bench;
+mod keys;
 mod measure;
 
 use std::process::ExitCode;
@@ -28,16 +29,22 @@ enum Command {
     ///
     /// A login goes from KE1 to KE2, wire to wire. Ours also opens the sealed record; opaque-ke has its record in clear.
     Bench(bench::Options),
+    /// The keys of a vault: what there is, and turning them
+    ///
+    /// The vault must not be open elsewhere: a server turns its own keys while it runs, by the same calls of the crate.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// The logins of `bench`, on the backend that the environment names.
     #[command(hide = true)]
     BenchLogins(bench::Options),
 }
 
 fn main() -> ExitCode {
-    // No command holds a vault's keys yet; those that will must not be the first to forget this.
+    // Some commands hold a vault's keys.
     let _ = strongroom::process::harden_process();
     let done = match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options),
+        Command::Keys(command) => keys::run(command),
         Command::BenchLogins(options) => bench::run_logins(&options),
     };
     match done {

@@ -132,11 +132,11 @@ fn terms_that_no_vault_meets_are_told_at_once() {
 #[test]
 fn another_fleet_is_not_trusted() {
     let (mut oracle, mut terms) = (Oracle::new(25), Terms::development());
-    terms.expected_server_key = Some(oracle.server_key());
+    terms.expected_server_keys = vec![Oracle::new(27).server_key(), oracle.server_key()];
     enrol(&mut oracle, &terms, "4711");
     assert!(recover(&mut oracle, &terms, "4711").is_ok());
 
-    terms.expected_server_key = Some(Oracle::new(26).server_key());
+    terms.expected_server_keys = vec![Oracle::new(26).server_key()];
     assert_eq!(failure_of(recover(&mut oracle, &terms, "4711")), Failure::FleetNotTrusted);
     assert_eq!(failure_of(recover(&mut oracle, &terms, "4712")), Failure::WrongCode { remaining: 7 });
     let enrolment = Enrolment::start(&terms, ACCOUNT, code("4711")).expect("started");
@@ -146,7 +146,7 @@ fn another_fleet_is_not_trusted() {
     // A fleet that swaps its key after the enrolment cannot finish a login of the old record.
     let mut other = Oracle::new(26);
     other.stored = oracle.stored.take();
-    terms.expected_server_key = None;
+    terms.expected_server_keys = Vec::new();
     assert_eq!(failure_of(recover(&mut other, &terms, "4711")), Failure::WrongCode { remaining: 9 });
 }
 
