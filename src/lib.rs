@@ -27,6 +27,8 @@ pub mod oprf;
 pub mod process;
 pub mod protocol;
 pub mod secret;
+#[cfg(feature = "channel")]
+pub mod session;
 pub mod vault;
 pub mod wire;
 pub mod wrap;

@@ -31,6 +31,17 @@ pub(super) struct Numbered<const N: usize> {
     pub(super) key: [u8; N],
 }
 
+/// What a vault that takes the accounts of another holds until all have come.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(super) struct Arriving {
+    /// Seed of the key that they are sealed to.
+    pub(super) seed: [u8; 32],
+    /// What authenticates them, once the other vault has said hello.
+    pub(super) transfer_key: Option<[u8; 32]>,
+    /// Numbers of the other vault's server keys, and what they are here.
+    pub(super) numbers: Vec<(u16, u16)>,
+}
+
 /// Until when the newest key of a kind is used.
 pub(super) const IN_USE: u64 = u64::MAX;
 
@@ -55,6 +66,8 @@ pub(super) struct FleetSecrets {
     pub(super) enrolment_tickets: Vec<Numbered<32>>,
     /// Key of the journal's chain and of its checkpoints.
     pub(super) journal: [u8; 32],
+    /// There while accounts come from another vault.
+    pub(super) arriving: Option<Arriving>,
 }
 
 impl FleetSecrets {
@@ -72,6 +85,7 @@ impl FleetSecrets {
             login_tickets: Vec::new(),
             enrolment_tickets: Vec::new(),
             journal: [0; 32],
+            arriving: None,
         });
         secrets.servers = with_server(&[], 1)?;
         secrets.digests = with_one_more(&[], IN_USE)?;

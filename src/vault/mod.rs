@@ -41,7 +41,11 @@ mod clock;
 mod custody;
 mod enrol;
 mod evaluate;
+#[cfg(feature = "channel")]
+mod export;
 mod grant;
+#[cfg(feature = "channel")]
+mod import;
 mod keys;
 #[cfg(feature = "local")]
 mod local;
@@ -52,6 +56,8 @@ mod rewrap;
 mod ring;
 mod slots;
 mod stored;
+#[cfg(feature = "channel")]
+mod transfer;
 mod turn;
 
 use std::sync::{Arc, Mutex, RwLock};
@@ -59,7 +65,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
 use crate::journal::{Journal, Memory};
-use crate::ledger::{AnchorKind, Command, Policy, State, Verdict};
+use crate::ledger::{AnchorKind, Command, Moving, Policy, State, Verdict};
 use crate::limits::{REQUESTS_MAX, SWEEP_MAX};
 use crate::protocol::{Reply, Request};
 use crate::wrap::MemoryRoot;
@@ -67,11 +73,17 @@ use crate::wrap::MemoryRoot;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use custody::{Custody, FileKeyStore, KeyStore, MemoryKeyStore};
 pub use evaluate::{Evaluator, Registered};
+#[cfg(feature = "channel")]
+pub use export::{Departed, Export};
 pub use grant::{DigestKeys, FreshNonce, Granted, Recognised};
+#[cfg(feature = "channel")]
+pub use import::Import;
 #[cfg(feature = "local")]
 pub use local::Config;
 pub use queue::{Answer, Gathering, Queue};
 pub use rewrap::{Pace, Progress, Rewrap};
+#[cfg(feature = "channel")]
+pub use transfer::{Offer, Parcel};
 pub use turn::{EpochStatus, KeyStatus, ServerStatus, TicketKeyStatus, Turn};
 
 use custody::Keeper;
@@ -249,6 +261,16 @@ impl Vault {
     /// The fleet's id.
     pub fn fleet(&self) -> &[u8; 32] {
         &self.fleet
+    }
+
+    /// The move to or from another vault, begun or done.
+    ///
+    /// # Errors
+    /// The journal's fault.
+    pub fn moving(&self) -> Result<Option<Moving>, Fault> {
+        let mut moving = None;
+        self.journal.read(&mut |state| moving = state.moving().copied())?;
+        Ok(moving)
     }
 
     /// Reads the counters at a confirmed index, which is returned: for audits and tools. Nothing that changes them leads

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::keys::{FleetSecrets, Numbered, Server};
+use super::keys::{Arriving, FleetSecrets, Numbered, Server};
 use crate::error::Fault;
 use crate::wire::{Invalid, Reader, Writer};
 use crate::wrap::EpochKeys;
@@ -39,6 +39,14 @@ impl FleetSecrets {
         write_numbered(&mut writer, &self.digests);
         write_numbered(&mut writer, &self.login_tickets);
         write_numbered(&mut writer, &self.enrolment_tickets);
+        writer.flag(self.arriving.is_some());
+        if let Some(Arriving { seed, transfer_key, numbers }) = &self.arriving {
+            writer.bytes(seed).flag(transfer_key.is_some());
+            writer.bytes(transfer_key.as_ref().unwrap_or(&[0; 32])).u16(numbers.len() as u16);
+            for (theirs, ours) in numbers {
+                writer.u16(*theirs).u16(*ours);
+            }
+        }
         writer.finish()
     }
 
@@ -67,12 +75,20 @@ impl FleetSecrets {
             digests: read_numbered(reader)?,
             login_tickets: read_numbered(reader)?,
             enrolment_tickets: read_numbered(reader)?,
+            arriving: if reader.flag()? { Some(read_arriving(reader)?) } else { None },
             servers,
         });
         reader.finish()?;
         let in_order = secrets.servers.is_sorted_by(|one, next| one.number < next.number);
         if in_order && secrets.servers.iter().any(|it| it.number == enrols) { Ok(secrets) } else { Err(Invalid) }
     }
+}
+
+fn read_arriving(reader: &mut Reader<'_>) -> Result<Arriving, Invalid> {
+    let (seed, known, key) = (*reader.array()?, reader.flag()?, *reader.array()?);
+    let count = reader.u16()?;
+    let numbers = (0..count).map(|_| Ok((reader.u16()?, reader.u16()?))).collect::<Result<_, Invalid>>()?;
+    Ok(Arriving { seed, transfer_key: known.then_some(key), numbers })
 }
 
 fn read_count(reader: &mut Reader<'_>) -> Result<usize, Invalid> {
@@ -102,6 +118,7 @@ mod tests {
         secrets.serial = 7;
         secrets.servers = with_server(&secrets.servers, 2).expect("randomness");
         secrets.enrols = 2;
+        secrets.arriving = Some(Arriving { seed: [3; 32], transfer_key: Some([4; 32]), numbers: vec![(1, 3), (2, 4)] });
         secrets.login_tickets = with_one_more(&secrets.login_tickets, 9).expect("randomness");
         let bytes = secrets.encode();
         let read = FleetSecrets::decode(&bytes).expect("our own bytes");

@@ -268,7 +268,8 @@ impl Vault {
         })?;
         let held = &ring.secrets;
         let over = |it: &Numbered<32>| it.until_s < time_s;
-        let unused = |number: u16| number < key_min && number != held.enrols && !named.contains(&number);
+        let waits = held.arriving.is_some();
+        let unused = |number: u16| number < key_min && number != held.enrols && !named.contains(&number) && !waits;
         if held.login_tickets.iter().chain(&held.enrolment_tickets).any(over)
             || held.servers.iter().any(|it| unused(it.number))
         {

@@ -13,6 +13,7 @@ use strongroom::wrap::{TokenConfig, TokenRoot};
 use zeroize::Zeroize;
 
 use crate::measure::Outcome;
+use crate::transfer;
 
 #[derive(Subcommand)]
 pub(crate) enum Keys {
@@ -54,6 +55,35 @@ pub(crate) enum Keys {
         /// Records a second, at most; as many as it can if not given
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         rate: Option<u32>,
+    },
+    /// Offer to take the accounts of another vault: writes the offer, and answers for nobody until they have come
+    Offer {
+        #[command(flatten)]
+        place: Place,
+        /// Where to write the offer
+        file: PathBuf,
+    },
+    /// Hand all accounts over to the vault that made an offer
+    ///
+    /// Writes what `import` takes there into a folder. What has left is not answered here any more, for good. Interrupt it
+    /// at any time; begun again, it goes on.
+    Export {
+        #[command(flatten)]
+        place: Place,
+        /// The other vault's offer
+        #[arg(long)]
+        offer: PathBuf,
+        /// Where to write the parcels; made if it is not there
+        parcels: PathBuf,
+    },
+    /// Take the accounts that another vault hands over
+    ///
+    /// Takes what is there, in order, and tells when all have come. Interrupt it at any time; begun again, it goes on.
+    Import {
+        #[command(flatten)]
+        place: Place,
+        /// Where the parcels are
+        parcels: PathBuf,
     },
     /// End the use of older keys for good
     #[command(subcommand)]
@@ -171,6 +201,9 @@ pub(crate) fn run(command: Keys) -> Outcome<()> {
             place.open()?.enrol_under(number)?;
             tell(&format!("new records are made by server keys {number}"))
         }
+        Keys::Offer { place, file } => transfer::offer(&place.open()?, &file),
+        Keys::Export { place, offer, parcels } => transfer::export(&place.open()?, &offer, &parcels),
+        Keys::Import { place, parcels } => transfer::import(&place.open()?, &parcels),
         Keys::Rewrap { place, rate } => rewrap(&place.open()?, rate),
         Keys::Retire(Retire::Epochs { place }) => {
             let epoch = place.open()?.retire_epochs()?;

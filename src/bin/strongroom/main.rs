@@ -5,6 +5,7 @@
 mod bench;
 mod keys;
 mod measure;
+mod transfer;
 
 use std::process::ExitCode;
 

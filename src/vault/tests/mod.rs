@@ -6,6 +6,8 @@ mod person;
 mod queue;
 mod refusals;
 mod sequences;
+#[cfg(feature = "channel")]
+mod transfer;
 mod turns;
 mod work;
 
