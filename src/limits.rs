@@ -45,6 +45,9 @@ pub const UNKNOWN_KEEP_S: u64 = 30 * 24 * 3600;
 /// Accounts that come from another vault in one command.
 pub const ARRIVE_MAX: usize = 512;
 
+/// Keys of one kind that a fleet holds at once, retired ones among them.
+pub const KEYS_MAX: usize = 64;
+
 /// Longest encoding of one journal batch, in bytes.
 pub const ROW_MAX: usize = 16 * 1024 * 1024;
 

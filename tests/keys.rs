@@ -148,6 +148,8 @@ fn every_kind_of_key_turns_and_status_tells_of_it() {
     assert!(said(keys(folder, &["retire", "epochs"])).contains("their keys are destroyed"));
     assert!(said(keys(folder, &["rotate", "tickets"])).contains("key 2"));
     assert!(said(keys(folder, &["rotate", "digests"])).contains("key 2"));
+    assert_eq!(output(keys(folder, &["rotate", "channel"])).status.code(), Some(2), "until when is not said");
+    assert!(said(keys(folder, &["rotate", "channel", "--bundle-not-after", "9000000000"])).contains("sealed to key 2"));
     assert!(said(keys(folder, &["rotate", "server"])).contains("server keys 2 are ready"));
     assert!(refused(keys(folder, &["retire", "server", "1"])).contains("new records are made by"));
     assert!(refused(keys(folder, &["enrol-under", "7"])).contains("not held"));
@@ -158,6 +160,7 @@ fn every_kind_of_key_turns_and_status_tells_of_it() {
     let servers = status["servers"].as_array().unwrap();
     assert_eq!((&servers[0]["retired"], &servers[0]["records"]), (&Value::from(true), &Value::from(3)));
     assert_eq!((&servers[1]["enrols"], &servers[1]["records"]), (&Value::from(true), &Value::from(0)));
+    assert_eq!(status["channel"].as_array().unwrap().len(), 2);
     assert_eq!((&status["digests"], &status["epoch_min"]), (&serde_json::json!([1, 2]), &Value::from(2)));
     (0..3).for_each(|person| recovers(&open(folder), person));
 

@@ -3,7 +3,7 @@
 //! You will see: a vault made in the folder you name, or opened again, and a server that says where it listens. It
 //! answers `POST /v1/enrol`, `/v1/recover`, `/v1/remaining` and `/v1/remove`, each `{"request": base64}` with
 //! `{"reply": base64}`, to whoever brings a token signed for the account; `GET /metrics` for Prometheus and
-//! `GET /healthz`. Interrupt it and it finishes what it has begun. `--example load` is a crowd to put before it.
+//! `GET /healthz`. A SIGHUP turns its keys. Interrupt it and it finishes what it has begun. `--example load` is a crowd to put before it.
 //!
 //! ```text
 //! cargo run --release --example http_server -- --folder vault-for-a-try
@@ -29,8 +29,9 @@ use front::server::{FrontEnd, Room};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
-use strongroom::vault::{Config, Gathering, Queue, Vault};
+use strongroom::vault::{Config, Gathering, Pace, Queue, Turn, Vault};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,7 +65,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let queue = Arc::new(Queue::open(vault.clone(), Gathering::default())?);
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let front_end = FrontEnd { queue: queue.clone(), admission, metrics };
-    tokio::spawn(front::server::sweep(vault, SWEEP_EVERY));
+    tokio::spawn(front::server::sweep(vault.clone(), SWEEP_EVERY));
+    tokio::spawn(turn_when_told(vault, signal(SignalKind::hangup())?));
 
     let listener = TcpListener::bind(arguments.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -76,6 +78,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::task::spawn_blocking(move || queue.close()).await?;
     println!("stopped");
     Ok(())
+}
+
+/// Turns keys at each SIGHUP: a new epoch and new ticket keys at once, older records moved to the epoch beside the requests,
+/// and then the epochs before ended.
+async fn turn_when_told(vault: Arc<Vault>, mut told: Signal) {
+    while told.recv().await.is_some() {
+        let vault = vault.clone();
+        let turned = tokio::task::spawn_blocking(move || {
+            vault.rotate(Turn::Tickets)?;
+            vault.rotate(Turn::Epoch)?;
+            vault.rewrap(Pace::default()).run(|_| {})?;
+            vault.retire_epochs()
+        });
+        match turned.await {
+            Ok(Ok(epoch)) => tracing::info!(epoch, "keys have turned, and every record is under the newest epoch"),
+            Ok(Err(fault)) => tracing::error!(%fault, "keys have not turned, or not all"),
+            Err(error) => tracing::error!(%error, "the turn of keys ended"),
+        }
+    }
 }
 
 /// The vault in a folder, made if there is none.

@@ -1,7 +1,7 @@
 //! [`Import`]: the side that accounts come to.
 
 use super::Vault;
-use super::keys::{Arriving, Server, no_number};
+use super::keys::{Arriving, Server, has_room, no_number};
 use super::transfer::{Content, Contents, Hello, Offer, Parcel, may_move};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
@@ -102,6 +102,7 @@ impl Import<'_> {
         }
         let mut secrets = ring.secrets.next()?;
         let (held, more) = (&ring.secrets.servers, hello.servers.len());
+        has_room(held.len(), more)?;
         let mut servers = Vec::with_capacity(held.len() + more);
         servers.extend_from_slice(held);
         let mut number = held.last().map_or(0, |it| it.number);

@@ -8,9 +8,12 @@ use super::grant::DigestKeys;
 use crate::engine::sha512::HmacKey;
 use crate::engine::{SHALLOW, traceless};
 use crate::error::Fault;
+use crate::limits::KEYS_MAX;
 use crate::opaque::fake::FakeKeys;
 use crate::opaque::{ServerKeys, random_static_secret};
 use crate::secret::{Secret, fill_random};
+#[cfg(feature = "channel")]
+use crate::session::ChannelKeys;
 use crate::wrap::{EnrolmentTicket, LoginTicket, TicketKeys};
 
 /// What makes one generation of records: the seed of their OPRF keys and the server's static secret. It cannot change
@@ -64,6 +67,8 @@ pub(super) struct FleetSecrets {
     pub(super) login_tickets: Vec<Numbered<32>>,
     /// Keys of enrolment tickets, newest last.
     pub(super) enrolment_tickets: Vec<Numbered<32>>,
+    /// Seeds of the keys that requests are sealed to, newest last.
+    pub(super) channel: Vec<Numbered<32>>,
     /// Key of the journal's chain and of its checkpoints.
     pub(super) journal: [u8; 32],
     /// There while accounts come from another vault.
@@ -84,6 +89,7 @@ impl FleetSecrets {
             digests: Vec::new(),
             login_tickets: Vec::new(),
             enrolment_tickets: Vec::new(),
+            channel: Vec::new(),
             journal: [0; 32],
             arriving: None,
         });
@@ -91,6 +97,7 @@ impl FleetSecrets {
         secrets.digests = with_one_more(&[], IN_USE)?;
         secrets.login_tickets = with_one_more(&[], IN_USE)?;
         secrets.enrolment_tickets = with_one_more(&[], IN_USE)?;
+        secrets.channel = with_one_more(&[], IN_USE)?;
         fill_random(&mut secrets.fleet)?;
         fill_random(&mut secrets.journal)?;
         fill_random(&mut secrets.fake_seed)?;
@@ -158,6 +165,17 @@ impl FleetSecrets {
         Ok(keys)
     }
 
+    /// The keys of the channel, served under these bundles.
+    #[cfg(feature = "channel")]
+    pub(super) fn channel_keys(&self, bundles: &[(u32, [u8; 32])]) -> Result<ChannelKeys, Fault> {
+        let [retired @ .., current] = &self.channel[..] else { return Err(lacks("the channel")) };
+        let mut keys = ChannelKeys::new((current.number, &Secret::new(current.key)), bundles)?;
+        for it in retired {
+            keys.retire((it.number, &Secret::new(it.key)), it.until_s)?;
+        }
+        Ok(keys)
+    }
+
     /// The key under which enrolment nonces are drawn (L7).
     pub(super) fn nonce_key(&self) -> HmacKey {
         HmacKey::new(&self.nonce)
@@ -176,6 +194,7 @@ fn lacks(what: &str) -> Fault {
 /// These keys and a new one behind them; the newest of these is used until `until_s`. Copied to a vector that is large
 /// enough, since one that grows leaves its keys behind.
 pub(super) fn with_one_more<const N: usize>(keys: &[Numbered<N>], until_s: u64) -> Result<Vec<Numbered<N>>, Fault> {
+    has_room(keys.len(), 1)?;
     let mut more = Vec::with_capacity(keys.len() + 1);
     more.extend_from_slice(keys);
     let number = more.last_mut().map_or(Some(1), |newest| {
@@ -189,6 +208,7 @@ pub(super) fn with_one_more<const N: usize>(keys: &[Numbered<N>], until_s: u64) 
 
 /// These keys and a new seed and static secret of this number.
 pub(super) fn with_server(servers: &[Server], number: u16) -> Result<Vec<Server>, Fault> {
+    has_room(servers.len(), 1)?;
     let mut more = Vec::with_capacity(servers.len() + 1);
     more.extend_from_slice(servers);
     more.push(Server { number, oprf_seed: [0; 64], static_secret: [0; 32] });
@@ -197,6 +217,16 @@ pub(super) fn with_server(servers: &[Server], number: u16) -> Result<Vec<Server>
         newest.static_secret.copy_from_slice(random_static_secret()?.expose());
     }
     Ok(more)
+}
+
+/// Whether so many more keys of a kind can be held.
+pub(super) fn has_room(held: usize, more: usize) -> Result<(), Fault> {
+    if held + more <= KEYS_MAX {
+        return Ok(());
+    }
+    Err(Fault::Limit(format!(
+        "{held} keys of this kind are held, and {KEYS_MAX} can be; the next sweep drops what is over"
+    )))
 }
 
 /// What is said where a kind of key has turned sixty-five thousand times.
@@ -209,6 +239,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn more_keys_than_are_read_back_are_not_made() {
+        let mut secrets = FleetSecrets::generate().expect("randomness");
+        while let Ok(more) = with_one_more(&secrets.login_tickets, 9) {
+            secrets.login_tickets = more;
+        }
+        assert_eq!(secrets.login_tickets.len(), KEYS_MAX);
+        while let Ok(more) = with_server(&secrets.servers, secrets.servers.len() as u16 + 1) {
+            secrets.servers = more;
+        }
+        assert_eq!(secrets.servers.len(), KEYS_MAX);
+    }
+
+    #[test]
     fn no_key_is_left_at_zero() {
         let mut secrets = FleetSecrets::generate().expect("randomness");
         secrets.servers = with_server(&secrets.servers, 2).expect("randomness");
@@ -217,11 +260,12 @@ mod tests {
         let long = [&secrets.fake_seed, &secrets.fake_masking, &secrets.nonce];
         let long = long.into_iter().chain(secrets.digests.iter().map(|it| &it.key)).map(|key| &key[..]);
         let seeds = secrets.servers.iter().map(|it| &it.oprf_seed[..]);
-        let short =
-            [&secrets.fleet, &secrets.journal, &secrets.login_tickets[0].key, &secrets.enrolment_tickets[0].key];
-        let short = short.into_iter().chain(secrets.servers.iter().map(|it| &it.static_secret)).map(|key| &key[..]);
+        let rotating =
+            [&secrets.login_tickets[0], &secrets.enrolment_tickets[0], &secrets.channel[0]].map(|it| &it.key);
+        let short = [&secrets.fleet, &secrets.journal].into_iter().chain(rotating);
+        let short = short.chain(secrets.servers.iter().map(|it| &it.static_secret)).map(|key| &key[..]);
         let all: Vec<_> = long.chain(seeds).chain(short).collect();
-        assert_eq!(all.len(), 13);
+        assert_eq!(all.len(), 14);
         for (index, key) in all.iter().enumerate() {
             assert!(key.chunks(16).all(|part| part != [0; 16]), "key {index}");
             assert!(all[..index].iter().all(|other| other[..16] != key[..16]), "key {index} is not another's");

@@ -37,6 +37,8 @@
 //! | `strongroom_records_by_epoch` | gauge | live records by the epoch that they are sealed under, as of the last sweep |
 //! | `strongroom_checkpoint_seconds` | histogram | writing a checkpoint, beside which commits go on |
 
+#[cfg(feature = "channel")]
+mod channel;
 mod clock;
 mod custody;
 mod enrol;

@@ -12,6 +12,11 @@ use crate::wrap::OpenItem;
 
 /// Accounts looked at while commits wait.
 const LOOK: usize = 4096;
+/// Accounts of a range of ids, about. Records of one range are moved in order of id: a page of the store holds a few that
+/// are neighbours, and is read and written once for them.
+const RANGE: usize = 8192;
+/// Most ranges: the first two bytes of an id tell them apart.
+const RANGES_MAX: usize = 1 << 16;
 
 /// How fast records are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +57,12 @@ pub struct Progress {
 pub struct Rewrap<'a> {
     vault: &'a Vault,
     pace: Pace,
-    cursor: Cursor,
+    /// Records to move, of the range of ids before `next`, the first of them last.
+    found: Vec<Found>,
+    /// Where the next range begins, by the first two bytes of its ids.
+    next: usize,
     done: u64,
-    /// Records moved, and records that do not open, since the cursor was at the beginning.
+    /// Records moved, and records that do not open, since the first range.
     moved: u64,
     damaged: u64,
 }
@@ -70,7 +78,7 @@ impl Vault {
     /// Moves records that are sealed under older epochs to the newest: see [`Rewrap::run`] and [`Rewrap::step`].
     pub fn rewrap(&self, pace: Pace) -> Rewrap<'_> {
         let pace = Pace { records_per_s: pace.records_per_s.max(1), step: pace.step.clamp(1, BATCH_MAX) };
-        Rewrap { vault: self, pace, cursor: Cursor::default(), done: 0, moved: 0, damaged: 0 }
+        Rewrap { vault: self, pace, found: Vec::new(), next: 0, done: 0, moved: 0, damaged: 0 }
     }
 }
 
@@ -93,37 +101,58 @@ impl Rewrap<'_> {
         }
     }
 
-    /// Moves the next few records, or looks at the next few thousand accounts.
+    /// Moves the next few records.
     ///
     /// # Errors
     /// The journal's faults; [`Fault::Damaged`] once all others are moved, if records are left that do not open.
     pub fn step(&mut self) -> Result<Progress, Fault> {
-        let ring = self.vault.ring();
-        let epoch = ring.epochs.newest();
-        let mut found = Vec::new();
-        let (mut next, mut left) = (None, 0);
-        self.vault.journal.read(&mut |state| {
-            left = records_before(state, epoch);
-            if left > 0 {
-                next = look(state, self.cursor, epoch, self.pace.step, &mut found);
-            }
-        })?;
-        let moved = self.rewrap(&found)?;
+        let epoch = self.vault.ring().epochs.newest();
+        let mut left = 0;
+        self.vault.journal.read(&mut |state| left = records_before(state, epoch))?;
+        if left == 0 {
+            return Ok(Progress { epoch, done: self.done, left });
+        }
+        while self.found.is_empty() && self.next < RANGES_MAX {
+            self.look(epoch)?;
+        }
+        let some = self.found.split_off(self.found.len().saturating_sub(self.pace.step));
+        let moved = self.rewrap(&some)?;
         self.done += moved;
         self.moved += moved;
         left -= moved.min(left);
-        self.cursor = next.unwrap_or_default();
-        if next.is_none() && left > 0 {
-            // Through all accounts. Those that came behind the cursor, or changed meanwhile, have another turn.
-            if self.moved == 0 && self.damaged > 0 {
+        if self.found.is_empty() && self.next >= RANGES_MAX {
+            // Through all ids. Those that changed meanwhile have another turn.
+            if left > 0 && self.moved == 0 && self.damaged > 0 {
                 return Err(Fault::Damaged(format!(
                     "{} records of older epochs do not open; they cannot be moved to epoch {epoch}",
                     self.damaged
                 )));
             }
-            (self.moved, self.damaged) = (0, 0);
+            (self.next, self.moved, self.damaged) = (0, 0, 0);
         }
         Ok(Progress { epoch, done: self.done, left })
+    }
+
+    /// Looks through all accounts for those of the next range whose record is to be moved, a few thousand at a time.
+    fn look(&mut self, epoch: u32) -> Result<(), Fault> {
+        let (mut range, mut cursor) = (0..RANGES_MAX, Some(Cursor::default()));
+        self.vault.journal.read(&mut |state| {
+            let ranges = (state.len() / RANGE + 1).next_power_of_two().min(RANGES_MAX);
+            range = self.next..self.next + RANGES_MAX / ranges;
+        })?;
+        while let Some(from) = cursor {
+            self.vault.journal.read(&mut |state| {
+                cursor = state.scan(from, LOOK, |id, account| {
+                    let [first, second, ..] = id.0;
+                    if range.contains(&usize::from(u16::from_be_bytes([first, second]))) {
+                        self.found.extend(old(id, account, epoch));
+                    }
+                });
+            })?;
+        }
+        self.found.sort_unstable_by(|one, other| other.account.cmp(&one.account));
+        self.next = range.end;
+        Ok(())
     }
 
     /// Opens and seals, and commits; returns how many records have moved.
@@ -165,22 +194,6 @@ impl Rewrap<'_> {
 
 fn records_before(state: &State, epoch: u32) -> u64 {
     state.records_by_epoch().range(..epoch).map(|(_, count)| count).sum()
-}
-
-/// Looks for records to move from a cursor on, until there are so many or thousands of accounts were looked at.
-fn look(state: &State, cursor: Cursor, epoch: u32, most: usize, found: &mut Vec<Found>) -> Option<Cursor> {
-    let mut cursor = Some(cursor);
-    let mut looked = 0;
-    while let Some(from) = cursor
-        && found.len() < most
-        && looked < LOOK
-    {
-        // No more at once than may be found.
-        let chunk = most - found.len();
-        cursor = state.scan(from, chunk, |id, account| found.extend(old(id, account, epoch)));
-        looked += chunk;
-    }
-    cursor
 }
 
 /// The record of an account, if it is sealed under an older epoch.

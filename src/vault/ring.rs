@@ -9,7 +9,13 @@ use super::keys::FleetSecrets;
 use crate::engine::sha512::HmacKey;
 use crate::error::Fault;
 use crate::ledger::Policy;
+#[cfg(feature = "channel")]
+use crate::session::ChannelKeys;
 use crate::wrap::{EpochKeys, TicketKeys};
+
+/// What stands for a bundle where there is none, in development.
+#[cfg(feature = "channel")]
+const NO_BUNDLE: [(u32, [u8; 32]); 1] = [(0, [0; 32])];
 
 /// The keys of one moment. A batch begins and ends under one ring; a turn of a key puts another in its place, and the
 /// old one is wiped when the last batch under it has ended.
@@ -20,6 +26,9 @@ pub(super) struct Ring {
     pub(super) tickets: Arc<TicketKeys>,
     pub(super) digests: DigestKeys,
     pub(super) nonce_key: HmacKey,
+    /// None where the policy wants a bundle and there is none.
+    #[cfg(feature = "channel")]
+    pub(super) channel: Option<ChannelKeys>,
 }
 
 impl Ring {
@@ -28,7 +37,16 @@ impl Ring {
         let tickets = Arc::new(secrets.ticket_keys()?);
         let evaluator = Evaluator::new(policy, &secrets, Arc::clone(&epochs), Arc::clone(&tickets))?;
         let (digests, nonce_key) = (secrets.digest_keys()?, secrets.nonce_key());
-        Ok(Ring { secrets, epochs, evaluator, tickets, digests, nonce_key })
+        Ok(Ring {
+            #[cfg(feature = "channel")]
+            channel: if policy.development { Some(secrets.channel_keys(&NO_BUNDLE)?) } else { None },
+            secrets,
+            epochs,
+            evaluator,
+            tickets,
+            digests,
+            nonce_key,
+        })
     }
 }
 

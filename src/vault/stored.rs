@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use super::keys::{Arriving, FleetSecrets, Numbered, Server};
 use crate::error::Fault;
+use crate::limits::KEYS_MAX;
 use crate::wire::{Invalid, Reader, Writer};
 use crate::wrap::EpochKeys;
 
@@ -12,9 +13,6 @@ const PURPOSE: &str = "fleet keys";
 
 /// Version of the encoding.
 const VERSION: u8 = 1;
-
-/// Most keys of one kind that are held at once.
-const NUMBERS_MAX: usize = 64;
 
 impl FleetSecrets {
     /// The keys sealed under the newest epoch's key.
@@ -39,6 +37,7 @@ impl FleetSecrets {
         write_numbered(&mut writer, &self.digests);
         write_numbered(&mut writer, &self.login_tickets);
         write_numbered(&mut writer, &self.enrolment_tickets);
+        write_numbered(&mut writer, &self.channel);
         writer.flag(self.arriving.is_some());
         if let Some(Arriving { seed, transfer_key, numbers }) = &self.arriving {
             writer.bytes(seed).flag(transfer_key.is_some());
@@ -75,6 +74,7 @@ impl FleetSecrets {
             digests: read_numbered(reader)?,
             login_tickets: read_numbered(reader)?,
             enrolment_tickets: read_numbered(reader)?,
+            channel: read_numbered(reader)?,
             arriving: if reader.flag()? { Some(read_arriving(reader)?) } else { None },
             servers,
         });
@@ -92,7 +92,7 @@ fn read_arriving(reader: &mut Reader<'_>) -> Result<Arriving, Invalid> {
 }
 
 fn read_count(reader: &mut Reader<'_>) -> Result<usize, Invalid> {
-    Some(usize::from(reader.u16()?)).filter(|count| (1..=NUMBERS_MAX).contains(count)).ok_or(Invalid)
+    Some(usize::from(reader.u16()?)).filter(|count| (1..=KEYS_MAX).contains(count)).ok_or(Invalid)
 }
 
 fn read_numbered<const N: usize>(reader: &mut Reader<'_>) -> Result<Vec<Numbered<N>>, Invalid> {

@@ -34,6 +34,12 @@ pub enum Turn {
     /// The key by which a repeated KE1 is known. The one before still knows its own until the next turn; what the one
     /// before that knew is forgotten, and a KE1 of then is charged again.
     Digests,
+    /// The key that requests are sealed to (`session`). The one before opens until its bundle is over and what was begun under
+    /// it has ended.
+    Channel {
+        /// Not-after of the last bundle that names the present key, in seconds.
+        not_after_s: u64,
+    },
     /// A second OPRF seed and static key beside the present ones. New records are made by them once
     /// [`Vault::enrol_under`] says so: clients must have heard of the new key by then.
     Server,
@@ -56,6 +62,8 @@ pub struct KeyStatus {
     pub login_tickets: Vec<TicketKeyStatus>,
     /// Keys of enrolment tickets, newest last.
     pub enrolment_tickets: Vec<TicketKeyStatus>,
+    /// Keys that requests are sealed to, newest last.
+    pub channel: Vec<TicketKeyStatus>,
     /// Numbers of the keys by which a repeated KE1 is known, newest last.
     pub digests: Vec<u16>,
 }
@@ -84,12 +92,12 @@ pub struct ServerStatus {
     pub records: u64,
 }
 
-/// A key of tickets.
+/// A key of tickets or of the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketKeyStatus {
     /// Its number.
     pub number: u16,
-    /// State time up to which it opens, in seconds, or `None` for the one that seals.
+    /// State time up to which it opens, in seconds, or `None` for the one in use.
     pub until_s: Option<u64>,
 }
 
@@ -139,6 +147,12 @@ impl Vault {
                 secrets.login_tickets = with_one_more(&secrets.login_tickets, login_s)?;
                 secrets.enrolment_tickets = with_one_more(&secrets.enrolment_tickets, enrolment_s)?;
                 secrets.login_tickets.last().map_or(0, |it| u32::from(it.number))
+            }
+            Turn::Channel { not_after_s } => {
+                let over_s = self.policy.login_ttl_s.max(self.policy.enrolment_ttl_s);
+                let until_s = not_after_s.saturating_add(over_s).saturating_add(self.policy.skew_max_s);
+                secrets.channel = with_one_more(&secrets.channel, until_s.min(IN_USE - 1))?;
+                secrets.channel.last().map_or(0, |it| u32::from(it.number))
             }
             Turn::Digests => {
                 let kept = secrets.digests.len().saturating_sub(1);
@@ -239,6 +253,7 @@ impl Vault {
             servers: Vec::new(),
             login_tickets: tickets(&ring.secrets.login_tickets),
             enrolment_tickets: tickets(&ring.secrets.enrolment_tickets),
+            channel: tickets(&ring.secrets.channel),
             digests: ring.secrets.digests.iter().map(|it| it.number).collect(),
         };
         self.journal.read(&mut |state| {
@@ -270,12 +285,13 @@ impl Vault {
         let over = |it: &Numbered<32>| it.until_s < time_s;
         let waits = held.arriving.is_some();
         let unused = |number: u16| number < key_min && number != held.enrols && !named.contains(&number) && !waits;
-        if held.login_tickets.iter().chain(&held.enrolment_tickets).any(over)
+        if held.login_tickets.iter().chain(&held.enrolment_tickets).chain(&held.channel).any(over)
             || held.servers.iter().any(|it| unused(it.number))
         {
             let (mut secrets, epochs) = (held.next()?, Arc::clone(&ring.epochs));
             secrets.login_tickets = held.login_tickets.iter().filter(|it| !over(it)).cloned().collect();
             secrets.enrolment_tickets = held.enrolment_tickets.iter().filter(|it| !over(it)).cloned().collect();
+            secrets.channel = held.channel.iter().filter(|it| !over(it)).cloned().collect();
             secrets.servers = held.servers.iter().filter(|it| !unused(it.number)).cloned().collect();
             drop(ring);
             self.turn_to(&keeper, secrets, epochs)?;

@@ -20,7 +20,7 @@ use strongroom::client::Preset;
 use strongroom::error::Fault;
 use strongroom::journal::{FileAnchor, Local};
 use strongroom::ledger::Policy;
-use strongroom::vault::{Clock, Custody, FileKeyStore, Gathering, Queue, SystemClock, Vault};
+use strongroom::vault::{Clock, Custody, FileKeyStore, Gathering, Pace, Queue, SystemClock, Turn, Vault};
 use strongroom::wrap::FileRoot;
 use tokio::net::TcpListener;
 
@@ -29,6 +29,7 @@ use crate::front::server::{FrontEnd, Room, serve, sweep};
 
 /// So small that checkpoints are always being written.
 const CHECKPOINT_BYTES: u64 = 256 << 10;
+const TURN_EVERY: Duration = Duration::from_millis(200);
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 pub(crate) const CONNECTIONS: usize = 128;
 
@@ -141,10 +142,29 @@ async fn serve_until_told(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     println!("listening {}", listener.local_addr()?.port());
     std::io::stdout().flush()?;
     std::thread::spawn(move || obey(&mood, &ahead_s));
-    tokio::spawn(sweep(vault, SWEEP_EVERY));
+    tokio::spawn(sweep(vault.clone(), SWEEP_EVERY));
+    std::thread::spawn(move || turn_keys(&vault));
     serve(listener, front_end, Room { connections: CONNECTIONS, of_address }).await?;
     tokio::task::spawn_blocking(move || queue.close()).await?;
     Ok(())
+}
+
+/// Turns one kind of key after another, as long as the process lives. Not those by which a repeated login is known: the
+/// auditor takes a repetition to be free.
+fn turn_keys(vault: &Vault) {
+    for turn in [Turn::Epoch, Turn::Tickets, Turn::Server].into_iter().cycle() {
+        std::thread::sleep(TURN_EVERY);
+        let turned = vault.rotate(turn).and_then(|number| match turn {
+            Turn::Epoch => vault.rewrap(Pace::unbounded()).run(|_| {}).and_then(|_| vault.retire_epochs()),
+            Turn::Server => vault.enrol_under(number as u16).map(|()| number),
+            _ => Ok(number),
+        });
+        match turned {
+            Ok(number) => tracing::info!(?turn, number, "turned"),
+            // A disk that is full or read-only, as this test has it.
+            Err(fault) => tracing::warn!(?turn, %fault, "not turned"),
+        }
+    }
 }
 
 fn obey(mood: &Mood, ahead_s: &AtomicI64) {

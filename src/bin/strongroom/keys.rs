@@ -30,12 +30,16 @@ pub(crate) enum Keys {
     /// epoch: what records are sealed under; `rewrap` moves the older ones, `retire epochs` then ends the epochs before.
     /// tickets: what carries logins and enrolments under way; those before open until their tickets are over.
     /// digests: what a repeated login is known by; the one before is kept until the next turn.
+    /// channel: what requests are sealed to; the one before opens until its last bundle is over.
     /// server: an OPRF seed and static key beside the present ones; `enrol-under` puts them to use.
     Rotate {
         #[command(flatten)]
         place: Place,
         /// Which kind
         kind: Kind,
+        /// For `channel`: not-after of the last bundle that names the present key, in seconds since 1970
+        #[arg(long, required_if_eq("kind", "channel"))]
+        bundle_not_after: Option<u64>,
     },
     /// Make new records by the OPRF seed and static key of this number
     ///
@@ -115,6 +119,7 @@ pub(crate) enum Kind {
     Epoch,
     Tickets,
     Digests,
+    Channel,
     Server,
 }
 
@@ -177,12 +182,13 @@ pub(crate) fn run(command: Keys) -> Outcome<()> {
             let status = place.open()?.keys()?;
             if json { tell(&in_json(&status).to_string()) } else { tell(&in_words(&status)) }
         }
-        Keys::Rotate { place, kind } => {
+        Keys::Rotate { place, kind, bundle_not_after } => {
             let vault = place.open()?;
             let number = vault.rotate(match kind {
                 Kind::Epoch => Turn::Epoch,
                 Kind::Tickets => Turn::Tickets,
                 Kind::Digests => Turn::Digests,
+                Kind::Channel => Turn::Channel { not_after_s: bundle_not_after.unwrap_or_default() },
                 Kind::Server => Turn::Server,
             })?;
             tell(&match kind {
@@ -191,6 +197,9 @@ pub(crate) fn run(command: Keys) -> Outcome<()> {
                 ),
                 Kind::Tickets => format!("tickets are sealed under key {number}; older ones open until they are over"),
                 Kind::Digests => format!("repeated logins are known by key {number}, and by the one before it"),
+                Kind::Channel => {
+                    format!("requests are sealed to key {number}; the one before opens until its bundle is over")
+                }
                 Kind::Server => format!(
                     "server keys {number} are ready; once clients trust their static key (see `strongroom keys status`), \
                      `strongroom keys enrol-under` puts them to use"
@@ -262,15 +271,16 @@ fn in_words(status: &KeyStatus) -> String {
         let public_key: String = it.public_key.iter().map(|byte| format!("{byte:02x}")).collect();
         lines.push(format!("server keys {}: {} records{use_of}\n  static key {public_key}", it.number, it.records));
     }
-    let tickets = |kind: &str, keys: &[TicketKeyStatus]| {
+    let rotating = |kind: &str, uses: &str, keys: &[TicketKeyStatus]| {
         let one = |it: &TicketKeyStatus| match it.until_s {
-            None => format!("{} seals", it.number),
+            None => format!("{} {uses}", it.number),
             Some(until_s) => format!("{} opens until {until_s} s", it.number),
         };
-        format!("{kind} tickets: key {}", keys.iter().map(one).collect::<Vec<_>>().join(", key "))
+        format!("{kind}: key {}", keys.iter().map(one).collect::<Vec<_>>().join(", key "))
     };
-    lines.push(tickets("login", &status.login_tickets));
-    lines.push(tickets("enrolment", &status.enrolment_tickets));
+    lines.push(rotating("login tickets", "seals", &status.login_tickets));
+    lines.push(rotating("enrolment tickets", "seals", &status.enrolment_tickets));
+    lines.push(rotating("channel", "is the one clients are told of", &status.channel));
     let digests: Vec<_> = status.digests.iter().map(u16::to_string).collect();
     lines.push(format!("repeated logins are known by: key {}", digests.join(", key ")));
     lines.join("\n")
@@ -293,6 +303,7 @@ fn in_json(status: &KeyStatus) -> serde_json::Value {
         "servers": status.servers.iter().map(server).collect::<Vec<_>>(),
         "login_tickets": tickets(&status.login_tickets),
         "enrolment_tickets": tickets(&status.enrolment_tickets),
+        "channel": tickets(&status.channel),
         "digests": status.digests,
     })
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attempts;
+#[cfg(feature = "channel")]
+mod channel;
 mod person;
 mod queue;
 mod refusals;

@@ -13,6 +13,8 @@ use crate::protocol::{Reply, Request};
 use crate::vault::{Custody, KeyStore, ManualClock, MemoryKeyStore, Pace, Turn, Vault};
 use crate::wrap::{MemoryRoot, RootSource, Sealed, blob_epoch};
 
+const CHANNEL: Turn = Turn::Channel { not_after_s: NOW_S + 86_400 };
+
 /// A vault that can be left and opened again, and everything outside of it.
 struct Place {
     root: Arc<MemoryRoot>,
@@ -49,7 +51,8 @@ fn whatever_turns_and_whenever_it_is_opened_again_everybody_recovers() {
     let (place, mut vault) = Place::new();
     let [ada, bea] = ["ada", "bea"].map(Person::new);
     ada.enrol(&vault, "one", b"secret of ada");
-    for (serial, turn) in [Turn::Epoch, Turn::Tickets, Turn::Digests, Turn::Server, Turn::Epoch].into_iter().enumerate()
+    for (serial, turn) in
+        [Turn::Epoch, Turn::Tickets, Turn::Digests, Turn::Server, CHANNEL, Turn::Epoch].into_iter().enumerate()
     {
         let begun = ada.start(&vault, "one").unwrap();
         let enrolling = bea.start_enrolment(&vault, "two", b"secret of bea").unwrap();
@@ -261,7 +264,7 @@ fn v7_keys_are_kept_before_they_are_used_and_older_ones_are_refused() {
     ada.enrol(&vault, "one", b"secret");
 
     store.fails.store(true, Ordering::Relaxed);
-    for turn in [Turn::Epoch, Turn::Tickets, Turn::Digests, Turn::Server] {
+    for turn in [Turn::Epoch, Turn::Tickets, Turn::Digests, CHANNEL, Turn::Server] {
         assert!(matches!(vault.rotate(turn), Err(Fault::Storage(_))), "{turn:?}");
     }
     assert_eq!(vault.keys().unwrap().serial, 0, "what is not kept is not used");

@@ -1,7 +1,5 @@
-//! Messages sealed to a vault's key: HPKE (RFC 9180, base mode) with X-Wing (draft-connolly-cfrg-xwing-kem), HKDF-SHA256
-//! and ChaCha20-Poly1305, so that neither a break of X25519 nor one of ML-KEM-768 alone opens them.
-//!
-//! Whoever has the public key can seal: who sent a message is for what is in it to say.
+//! Single messages: [`seal`] and [`Recipient`]. Whoever has the public key can seal: who sent a message is for what is in it to
+//! say.
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -10,7 +8,7 @@ use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, single_shot_open
 
 use crate::engine::{DEEP, traceless};
 use crate::error::{Fault, Refusal};
-use crate::secret::Secret;
+use crate::secret::{Secret, fill_random};
 
 /// Bytes of a recipient's public key.
 pub const PUBLIC_KEY_LEN: usize = 1216;
@@ -47,6 +45,10 @@ impl Recipient {
         &self.public_key
     }
 
+    pub(super) fn seed(&self) -> &Secret<[u8; 32]> {
+        &self.seed
+    }
+
     /// Opens a message that was sealed to this key and this `info`.
     ///
     /// # Errors
@@ -70,7 +72,7 @@ impl Recipient {
     }
 }
 
-fn secret_key(seed: &Secret<[u8; 32]>) -> Result<<XWing as Kem>::PrivateKey, Fault> {
+pub(super) fn secret_key(seed: &Secret<[u8; 32]>) -> Result<<XWing as Kem>::PrivateKey, Fault> {
     <XWing as Kem>::PrivateKey::from_bytes(seed.expose()).map_err(|_| Fault::Key("a seed gives no key".to_owned()))
 }
 
@@ -88,9 +90,11 @@ fn secret_key(seed: &Secret<[u8; 32]>) -> Result<<XWing as Kem>::PrivateKey, Fau
 /// ```
 ///
 /// # Errors
-/// [`Fault::Key`] if the public key is not one.
+/// [`Fault::Key`] if the public key is not one, [`Fault::Randomness`].
 pub fn seal(public_key: &[u8; PUBLIC_KEY_LEN], info: &[u8], message: &[u8]) -> Result<Vec<u8>, Fault> {
     let wrong = |_| Fault::Key("this is not a public key that messages can be sealed to".to_owned());
+    // The next call takes it for granted.
+    fill_random(&mut [0])?;
     traceless::<DEEP, _>(|| {
         let public_key = <XWing as Kem>::PublicKey::from_bytes(public_key).map_err(wrong)?;
         let (encapsulated, body) =
