@@ -150,7 +150,7 @@ impl Rewrap<'_> {
                 });
             })?;
         }
-        self.found.sort_unstable_by(|one, other| other.account.cmp(&one.account));
+        self.found.sort_unstable_by_key(|it| std::cmp::Reverse(it.account));
         self.next = range.end;
         Ok(())
     }

@@ -105,13 +105,10 @@ fn looked_at(hsm: &Hsm, name: &str) -> Result<(usize, usize), String> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    if said != "look\n" {
-        return Err(format!("{name} ended before it was looked at"));
-    }
     let seen = read_all(&child).map_err(|error| error.to_string());
     drop(child.stdin.take());
     let ended = child.wait().unwrap();
-    if !ended.success() {
+    if said != "look\n" || !ended.success() {
         return Err(format!("{name}: {ended}"));
     }
     seen
