@@ -328,7 +328,9 @@ fn nothing_that_is_said_has_a_secret_in_it() {
     let (secrets, ids, mut operators) = live(&mut words, &log);
     print_the_rest(&mut words);
     let metrics = metrics.render();
-    assert!(metrics.contains("strongroom_batch_requests"), "metrics were kept");
+    for name in ["strongroom_batch_requests", "strongroom_records_by_key{key=\"1\"}", "strongroom_records_by_epoch"] {
+        assert!(metrics.contains(name), "metrics were kept: {name}");
+    }
     operators.push(("the metrics".to_owned(), metrics));
     assert!(operators.iter().any(|(by, said)| by == "the log" && said.contains("arithmetic chosen")), "a log was kept");
 
