@@ -29,6 +29,8 @@ pub mod protocol;
 pub mod secret;
 #[cfg(feature = "channel")]
 pub mod session;
+#[cfg(feature = "transparency")]
+pub mod transparency;
 pub mod vault;
 pub mod wire;
 pub mod wrap;

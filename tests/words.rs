@@ -258,6 +258,8 @@ fn print_the_rest(words: &mut Words) {
     turns(words);
     #[cfg(feature = "channel")]
     channel(words);
+    #[cfg(feature = "transparency")]
+    bundles(words);
     words.debug(&Policy::development());
     words.debug(&AnchorKind::File);
     words.debug(&RootKind::File);
@@ -315,6 +317,36 @@ fn channel(words: &mut Words) {
     words.debug(&export.next(Some(AccountId([0; 32]))).unwrap());
     words.debug(&export.departed().unwrap());
     words.display(&target.import().unwrap().begin(&[1; 2000]).unwrap_err());
+}
+
+/// What is said of bundles, and of those that are refused. All of it but the signers' seeds is for everybody.
+#[cfg(feature = "transparency")]
+fn bundles(words: &mut Words) {
+    use strongroom::transparency::{Bundle, Rejection, SigningKey, Trust};
+    let [auditor, operator] =
+        [1, 2].map(|seed| SigningKey::new(&format!("signer{seed}"), &Secret::new([seed; 32])).unwrap());
+    let bundle = |evidence| Bundle {
+        namespace: "words".to_owned(),
+        fleet: [1; 32],
+        epoch: 1,
+        not_before_s: 0,
+        not_after_s: NOW_S,
+        previous: [0; 32],
+        artifact: sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new()).into(),
+        evidence,
+        next_auditor: None,
+        next_operator: None,
+    };
+    let note = |evidence| bundle(evidence).signed(&auditor, &operator).unwrap();
+    words.debug(&bundle([1; 32]));
+    words.debug(&note([1; 32]));
+    let mut trust = Trust::new("words", auditor.verifying_key(), operator.verifying_key()).unwrap();
+    words.debug(&trust.accept(&[note([1; 32])], b"", NOW_S).unwrap());
+    words.debug(&trust);
+    let Err(fork) = trust.accept(&[note([2; 32])], b"", NOW_S) else { panic!("a fork") };
+    words.display(&fork);
+    let Rejection::Fork(proof) = fork else { panic!("a fork") };
+    words.debug(&*proof);
 }
 
 #[test]
@@ -380,10 +412,12 @@ fn every_printable_type_was_printed(printed: &BTreeSet<String>) {
                 }
                 continue;
             }
-            // Rooms and files that are compiled only with the channel.
+            // Rooms and files that are compiled only with a feature.
             let name = |part: &str| entry.components().any(|it| it.as_os_str() == part);
             let channels = ["session", "transfer.rs", "export.rs", "import.rs"].into_iter().any(name);
-            if channels && !cfg!(feature = "channel") {
+            let compiled =
+                (cfg!(feature = "channel") || !channels) && (cfg!(feature = "transparency") || !name("transparency"));
+            if !compiled {
                 continue;
             }
             let text = fs::read_to_string(&entry).unwrap();

@@ -1,0 +1,293 @@
+//! Bundles: the honest ways through, and every way of cheating.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::error::Fault;
+use crate::secret::Secret;
+
+const NOW_S: u64 = 1_800_000_000;
+const NAMESPACE: &str = "example.org/backup";
+const ARTIFACT: &[u8] = b"{\"fleet\":\"...\"}";
+
+fn key(name: &str, seed: u8) -> SigningKey {
+    SigningKey::new(name, &Secret::new([seed; 32])).unwrap()
+}
+
+fn auditor() -> SigningKey {
+    key("auditor.example", 1)
+}
+
+fn operator() -> SigningKey {
+    key("operator.example", 2)
+}
+
+fn trust() -> Trust {
+    Trust::new(NAMESPACE, auditor().verifying_key(), operator().verifying_key()).unwrap()
+}
+
+/// The bundle of an epoch, after this one.
+fn bundle(epoch: u32, previous: Option<&Note>) -> Bundle {
+    Bundle {
+        namespace: NAMESPACE.to_owned(),
+        fleet: [7; 32],
+        epoch,
+        not_before_s: NOW_S - 100,
+        not_after_s: NOW_S + 100,
+        previous: previous.map_or([0; 32], Note::hash),
+        artifact: Sha256::digest(ARTIFACT).into(),
+        evidence: [9; 32],
+        next_auditor: None,
+        next_operator: None,
+    }
+}
+
+fn signed(bundle: &Bundle) -> Note {
+    bundle.signed(&auditor(), &operator()).unwrap()
+}
+
+/// Bundles of so many epochs.
+fn chain(epochs: u32) -> Vec<Note> {
+    let mut notes: Vec<Note> = Vec::new();
+    for epoch in 1..=epochs {
+        notes.push(signed(&bundle(epoch, notes.last())));
+    }
+    notes
+}
+
+/// What a verifier that knows epoch 1 says of a bundle after it; it must not be moved by a refusal.
+fn said_of(note: &Note) -> Rejection {
+    let mut trust = trust();
+    trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
+    let before = trust.clone();
+    let said = trust.accept(std::slice::from_ref(note), ARTIFACT, NOW_S).unwrap_err();
+    assert_eq!(trust, before, "T5");
+    said
+}
+
+fn second() -> Bundle {
+    bundle(2, chain(1).first())
+}
+
+#[test]
+fn honest_people_get_through() {
+    let notes = chain(4);
+    // A phone that has always been on.
+    let mut always = trust();
+    for note in &notes {
+        let accepted = always.accept(std::slice::from_ref(note), ARTIFACT, NOW_S).unwrap();
+        assert_eq!((accepted.hash(), accepted.artifact()), (&note.hash(), ARTIFACT));
+    }
+    assert_eq!(always.epoch(), Some(4));
+    assert_eq!(always.accept(&notes[3..], ARTIFACT, NOW_S).unwrap().bundle().epoch, 4, "the same again");
+    // One that was off for two epochs, and a new one.
+    let mut off = trust();
+    off.accept(&notes[..1], ARTIFACT, NOW_S).unwrap();
+    off.accept(&notes[1..], ARTIFACT, NOW_S).unwrap();
+    let mut new = trust().from_epoch(3);
+    new.accept(&notes[3..], ARTIFACT, NOW_S).unwrap();
+    assert_eq!((off.epoch(), new.epoch()), (Some(4), Some(4)));
+    // Of those in between only the last must hold today.
+    let mut old = bundle(2, notes.first());
+    (old.not_before_s, old.not_after_s) = (1, 2);
+    let old = signed(&old);
+    let now = signed(&bundle(3, Some(&old)));
+    let mut trust = trust();
+    trust.accept(&notes[..1], ARTIFACT, NOW_S).unwrap();
+    trust.accept(&[old, now], ARTIFACT, NOW_S).unwrap();
+    // An application with keys compiled in.
+    let mut app = self::trust().pinned();
+    app.accept(&notes[..1], ARTIFACT, NOW_S + 1_000_000).unwrap();
+}
+
+#[test]
+fn t1_both_must_have_signed_and_neither_twice() {
+    for (signer, missing) in [(auditor(), "operator"), (operator(), "auditor")] {
+        let mut alone = second().note().unwrap();
+        alone.sign(&signer);
+        assert_eq!(said_of(&alone), Rejection::SignatureMissing(missing));
+        // Nor by another key of the other's name.
+        alone.sign(&key("auditor.example", 9));
+        alone.sign(&key("operator.example", 9));
+        assert_eq!(said_of(&alone), Rejection::SignatureMissing(missing));
+    }
+    let one = auditor().verifying_key();
+    assert_eq!(Trust::new(NAMESPACE, one.clone(), one).err(), Some(Rejection::OneKeyTwice));
+    let (one, renamed) = (auditor().verifying_key(), key("operator.example", 1).verifying_key());
+    assert_eq!(Trust::new(NAMESPACE, one, renamed).err(), Some(Rejection::OneKeyTwice));
+}
+
+#[test]
+fn t1_a_bad_signature_by_a_known_key_rejects_and_a_line_of_nobody_changes_nothing() {
+    let good = signed(&second());
+    let lines = String::from_utf8(good.write()).unwrap();
+    let other = String::from_utf8(signed(&Bundle { epoch: 9, ..second() }).write()).unwrap();
+    // The lines of another bundle under this text.
+    let (text, _) = lines.rsplit_once("\n\n").unwrap();
+    let (_, theirs) = other.rsplit_once("\n\n").unwrap();
+    let swapped = Note::read(format!("{text}\n\n{theirs}").as_bytes()).unwrap();
+    assert_eq!(said_of(&swapped), Rejection::SignatureBad("auditor"));
+    // A good one and a bad one by the same key.
+    let bad = theirs.lines().next().unwrap();
+    for both in [format!("{lines}{bad}\n"), format!("{text}\n\n{bad}\n{}", lines.rsplit_once("\n\n").unwrap().1)] {
+        assert_eq!(said_of(&Note::read(both.as_bytes()).unwrap()), Rejection::SignatureBad("auditor"));
+    }
+    let mut junk = good.clone();
+    junk.sign(&key("nobody.example", 5));
+    assert_eq!(junk.hash(), good.hash(), "T4");
+    let mut trust = trust();
+    trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
+    trust.accept(&[junk], ARTIFACT, NOW_S).unwrap();
+    trust.accept(&[good], ARTIFACT, NOW_S).unwrap();
+}
+
+#[test]
+fn t2_epochs_grow_one_by_one_and_history_is_fixed() {
+    let notes = chain(4);
+    let mut trust = trust();
+    trust.accept(&notes[..3], ARTIFACT, NOW_S).unwrap();
+    let mut refused = |note: &[Note]| trust.accept(note, ARTIFACT, NOW_S).unwrap_err();
+    assert_eq!(refused(&notes[1..2]), Rejection::RolledBack { found: 2, least: 4 });
+    assert_eq!(refused(&[signed(&bundle(5, notes.last()))]), Rejection::ChainBroken(5), "one is missing");
+    assert_eq!(refused(&[signed(&bundle(4, notes.first()))]), Rejection::ChainBroken(4), "another history");
+    assert_eq!(refused(&[signed(&Bundle { fleet: [8; 32], ..bundle(4, Some(&notes[2])) })]), Rejection::WrongFleet);
+    let mut new = self::trust().from_epoch(5);
+    assert_eq!(new.accept(&notes[3..], ARTIFACT, NOW_S), Err(Rejection::RolledBack { found: 4, least: 5 }));
+    assert!(matches!(new.accept(&[], ARTIFACT, NOW_S), Err(Rejection::Malformed(_))));
+}
+
+#[test]
+fn t2_two_bundles_of_one_epoch_prove_a_fork_to_everybody() {
+    let (first, second) = (signed(&second()), signed(&Bundle { evidence: [1; 32], ..second() }));
+    let mut trust = trust();
+    trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
+    trust.accept(std::slice::from_ref(&first), ARTIFACT, NOW_S).unwrap();
+    let Err(Rejection::Fork(proof)) = trust.accept(std::slice::from_ref(&second), ARTIFACT, NOW_S) else {
+        panic!("a fork")
+    };
+    assert_eq!((proof.epoch(), &proof.first, &proof.second), (2, &first, &second));
+    let keys = (auditor().verifying_key(), operator().verifying_key());
+    let check = |first: &Note, second: &Note| ForkProof::check(first.clone(), second.clone(), &keys.0, &keys.1);
+    assert_eq!(check(&proof.first, &proof.second), Ok(*proof));
+    assert!(matches!(check(&first, &first), Err(Rejection::Malformed(_))), "one bundle is no fork");
+    assert!(matches!(check(&first, &chain(1)[0]), Err(Rejection::Malformed(_))), "nor are two epochs");
+    let mut unsigned = self::second().note().unwrap();
+    unsigned.sign(&operator());
+    assert_eq!(check(&first, &unsigned), Err(Rejection::SignatureMissing("auditor")), "nor what one of them says");
+    let elsewhere = signed(&Bundle { namespace: "example.org/test".to_owned(), ..self::second() });
+    assert!(matches!(check(&first, &elsewhere), Err(Rejection::WrongNamespace { .. })));
+}
+
+#[test]
+fn t3_a_signers_key_is_replaced_by_both_the_old_and_the_new() {
+    for (whose, new) in [("auditor", key("auditor.example", 11)), ("operator", key("operator.example", 12))] {
+        let mut replaces = second();
+        let place = if whose == "auditor" { &mut replaces.next_auditor } else { &mut replaces.next_operator };
+        *place = Some(new.verifying_key());
+        let mut note = signed(&replaces);
+        assert_eq!(said_of(&note), Rejection::NewKeyUnsigned(whose));
+        note.sign(&new);
+        let mut trust = trust();
+        trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
+        trust.accept(std::slice::from_ref(&note), ARTIFACT, NOW_S).unwrap();
+        let third = bundle(3, Some(&note));
+        assert_eq!(
+            trust.accept(&[signed(&third)], ARTIFACT, NOW_S),
+            Err(Rejection::SignatureMissing(whose)),
+            "the old key"
+        );
+        let (auditor, operator) = if whose == "auditor" { (&new, &operator()) } else { (&auditor(), &new) };
+        trust.accept(&[third.signed(auditor, operator).unwrap()], ARTIFACT, NOW_S).unwrap();
+        // A fork of the epoch that replaced it is told by the keys of then.
+        let mut other = Bundle { evidence: [1; 32], ..replaces }.signed(&self::auditor(), &self::operator()).unwrap();
+        other.sign(&new);
+        let mut late = self::trust();
+        late.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
+        late.accept(std::slice::from_ref(&note), ARTIFACT, NOW_S).unwrap();
+        assert!(matches!(late.accept(&[other], ARTIFACT, NOW_S), Err(Rejection::Fork(_))));
+    }
+    // One may not become the other.
+    let mut same = second();
+    same.next_operator = Some(auditor().verifying_key());
+    assert_eq!(said_of(&signed(&same)), Rejection::OneKeyTwice);
+}
+
+#[test]
+fn namespace_dates_and_artifact_are_held() {
+    let elsewhere = Bundle { namespace: "example.org/test".to_owned(), ..second() };
+    assert!(matches!(said_of(&signed(&elsewhere)), Rejection::WrongNamespace { .. }));
+    let early = Bundle { not_before_s: NOW_S + 1, ..second() };
+    assert_eq!(said_of(&signed(&early)), Rejection::NotYetValid { not_before_s: NOW_S + 1 });
+    let late = Bundle { not_after_s: NOW_S - 1, ..second() };
+    assert_eq!(said_of(&signed(&late)), Rejection::Expired { not_after_s: NOW_S - 1 });
+    assert_eq!(said_of(&signed(&Bundle { artifact: [1; 32], ..second() })), Rejection::WrongArtifact);
+    let mut app = trust().pinned();
+    let early = signed(&Bundle { not_before_s: NOW_S + 1, ..bundle(1, None) });
+    assert!(matches!(app.accept(&[early], ARTIFACT, NOW_S), Err(Rejection::NotYetValid { .. })), "pinned or not");
+}
+
+#[test]
+fn a_bundle_has_one_text() {
+    let note = signed(&second());
+    let text = note.text().to_owned();
+    let with = |text: String| {
+        let (_, lines) =
+            std::str::from_utf8(&note.write()).unwrap().rsplit_once("\n\n").map(|(_, it)| ((), it.to_owned())).unwrap();
+        Bundle::read(&Note::read(format!("{text}\n{lines}").as_bytes()).unwrap())
+    };
+    assert_eq!(with(text.clone()), Ok(second()));
+    for (old, new) in [
+        ("epoch 2", "epoch 02"),
+        ("epoch 2", "epoch +2"),
+        ("epoch 2", "epoch 2 "),
+        ("fleet 07", "fleet 0"),
+        ("evidence 09", "evidence 0G"),
+        ("evidence 0909", "evidence 09\u{e9}"),
+        ("not-before", "not-Before"),
+        ("namespace example.org/backup", "namespace example.org/ba ckup"),
+        ("namespace example.org/backup", "namespace "),
+        ("artifact", "evidence"),
+    ] {
+        assert!(text.contains(old), "{old}");
+        assert!(matches!(with(text.replacen(old, new, 1)), Err(Fault::Damaged(_))), "{new}");
+    }
+    for more in ["more 1\n", "next-operator x\n", "\n", "next-auditor auditor.example+00000000+AQ==\n"] {
+        assert!(with(format!("{text}{more}")).is_err(), "{more}");
+    }
+    for cut in 1..9 {
+        let less: String = text.lines().take(cut).map(|line| format!("{line}\n")).collect();
+        assert!(with(less).is_err(), "{cut} lines");
+    }
+    assert_eq!(
+        with(text.replacen("v1", "v2", 1)),
+        Err(Fault::Format { what: "the bundle", found: 2, reads: 1 }),
+        "a later version is named"
+    );
+    assert!(Bundle { namespace: String::new(), ..second() }.note().is_err());
+    assert!(Bundle { not_after_s: 0, ..second() }.note().is_err());
+}
+
+#[test]
+fn notes_and_keys_are_read_as_they_are_written_and_in_no_other_way() {
+    let note = signed(&second());
+    let bytes = note.write();
+    assert_eq!(Note::read(&bytes), Ok(note));
+    for cut in 0..bytes.len() {
+        assert!(Note::read(&bytes[..cut]).is_err() || Note::read(&bytes[..cut]).unwrap().write() == bytes[..cut]);
+    }
+    assert!(Note::read(&vec![b'a'; NOTE_MAX + 1]).is_err());
+    assert!(Note::read(b"text\n\n").is_err(), "without a signature");
+    let key = auditor().verifying_key();
+    let text = key.to_string();
+    assert_eq!(text.parse::<VerifyingKey>().unwrap(), key);
+    assert!(text.starts_with("auditor.example+"));
+    for wrong in ["", "a", "a+b", "a+b+c", &text[1..], &text[..text.len() - 1], &text.replace("auditor", "au ditor")] {
+        assert!(wrong.parse::<VerifyingKey>().is_err(), "{wrong}");
+    }
+    // A point of small order verifies anything under lax rules.
+    let weak = ed25519_dalek::VerifyingKey::from_bytes(&std::array::from_fn(|at| u8::from(at == 0))).unwrap();
+    assert!(weak.is_weak());
+    assert!(SigningKey::new("with space", &Secret::new([1; 32])).is_err());
+    assert!(SigningKey::new("", &Secret::new([1; 32])).is_err());
+}
