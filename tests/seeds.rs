@@ -163,6 +163,14 @@ fn accepted(seed: &[u8]) -> bool {
         b'r' => Sealed::from_bytes(bytes).is_ok(),
         b'q' => Request::decode(bytes).is_ok(),
         b'y' => Reply::decode(bytes).is_ok(),
+        #[cfg(feature = "transparency")]
+        b'n' => {
+            use strongroom::transparency::{Bundle, Note};
+            Note::read(bytes).is_ok_and(|note| Bundle::read(&note).is_ok())
+        }
+        // Without the feature nothing reads it; the step `token` of CI runs this test with it.
+        #[cfg(not(feature = "transparency"))]
+        b'n' => true,
         _ => false,
     }
 }
@@ -199,6 +207,8 @@ fn wire() -> Seeds {
     add(b's', "state-empty", &State::new(Policy::development()).encode());
     add(b'r', "sealed", sealed(0).as_bytes());
 
+    add(b'n', "note-bundle", &signed_bundle());
+
     for (name, request) in requests() {
         add(b'q', &format!("request-{name}"), &request.encode(&ACCOUNT).unwrap());
     }
@@ -206,6 +216,31 @@ fn wire() -> Seeds {
         add(b'y', &format!("reply-{name}"), &reply.encode());
     }
     seeds
+}
+
+/// A bundle of an empty artifact, signed by two keys that the target knows, put together by hand.
+fn signed_bundle() -> Vec<u8> {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use ed25519_dalek::Signer;
+    use sha2::{Digest, Sha256};
+    let artifact = hex::encode(Sha256::digest(b""));
+    let text = format!(
+        "strongroom bundle v1\nnamespace example.org/backup\nfleet {}\nepoch 7\nnot-before 1\nnot-after 2\nprevious {}\n\
+         artifact {artifact}\nevidence {}\n",
+        "01".repeat(32),
+        "02".repeat(32),
+        "03".repeat(32),
+    );
+    let mut note = format!("{text}\n");
+    for (name, seed) in [("auditor.example", 1), ("operator.example", 2)] {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+        let public = [&[1][..], key.verifying_key().as_bytes()].concat();
+        let id = Sha256::digest([name.as_bytes(), b"\n", &public].concat());
+        let line = [&id[..4], &key.sign(text.as_bytes()).to_bytes()].concat();
+        note.push_str(&format!("\u{2014} {name} {}\n", STANDARD.encode(line)));
+    }
+    note.into_bytes()
 }
 
 fn digests(byte: u8, previous: bool) -> Digests {
