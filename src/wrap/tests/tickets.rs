@@ -165,14 +165,16 @@ fn a_retired_key_opens_for_one_more_lifetime() {
         assert!(opens::<LoginTicket>(&keys, &account, &old, time_s), "{time_s}");
     }
     for time_s in [1601, u64::MAX] {
-        assert!(!opens::<LoginTicket>(&keys, &account, &old, time_s), "{time_s}");
+        let said = keys.open::<LoginTicket>(&[(&account, &old)], time_s).remove(0).err();
+        assert_eq!(said, Some(Refusal::TicketExpired), "{time_s}");
         assert!(opens::<LoginTicket>(&keys, &account, &new, time_s), "the current key has no end");
         assert!(opens::<EnrolmentTicket>(&keys, &account, &enrolment, time_s), "the other kind is as it was");
     }
     keys.forget_retired(1600);
     assert!(opens::<LoginTicket>(&keys, &account, &old, 1600), "not yet");
     keys.forget_retired(1601);
-    assert!(!opens::<LoginTicket>(&keys, &account, &old, 0), "gone");
+    let said = keys.open::<LoginTicket>(&[(&account, &old)], 0).remove(0).err();
+    assert_eq!(said, Some(Refusal::TicketExpired), "gone");
     keys.retire::<LoginTicket>((258, &key(1)), 1700).expect("free again");
     assert!(opens::<LoginTicket>(&keys, &account, &old, 1700), "as after a restart with the key file");
 }
