@@ -32,6 +32,8 @@ use crate::server::{self, Server};
 pub(crate) const PEOPLE: u64 = 32;
 /// Accounts that are called at the end.
 const CALLED_MAX: usize = 4_000;
+/// How long people may take to finish and to be called, once nothing is wrong any more.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the server with the planted bug runs.
 const PLANTED: Duration = Duration::from_secs(6);
 /// Jumps of the clock that outlast every ticket, and let sweeps destroy what is exhausted.
@@ -243,18 +245,24 @@ impl Rounds {
         let server = self.start(self.arguments.clone())?;
         serve.send_replace(Some((number, address(&server))));
         world.end();
-        let mut settled: Vec<Settled> = Vec::new();
-        for life in lives {
-            let (known, mut diary) = life.await?;
+        let finished = async {
+            let mut settled: Vec<Settled> = Vec::new();
+            for life in lives {
+                let (known, mut diary) = life.await?;
+                diary.flush()?;
+                settled.extend(known);
+            }
+            settled.truncate(CALLED_MAX);
+            let mut diary = Diary::create(&diary(&self.folder, "roll-call"))?;
+            people::roll_call(&world, &caller, &mut diary, &settled).await;
             diary.flush()?;
-            settled.extend(known);
-        }
-        let mut diary = Diary::create(&diary(&self.folder, "roll-call"))?;
-        let called = &settled[..settled.len().min(CALLED_MAX)];
-        people::roll_call(&world, &caller, &mut diary, called).await;
-        diary.flush()?;
+            Outcome::Ok(settled.len())
+        };
+        let called = tokio::time::timeout(PATIENCE, finished).await.map_err(|_| {
+            format!("FINDING: after {PATIENCE:?} before a server without a fault people still wait for an answer")
+        })??;
         server.stop()?;
-        self.report(called.len());
+        self.report(called);
         // The disk ends with this process, and a finding wants to be looked at.
         copied(&self.arguments.folder, &self.folder.join(LEFT))?;
         let audited = audited(&self.folder)?;
