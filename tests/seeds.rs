@@ -2,6 +2,8 @@
 //! is meant for. After a change of format run it once with `STRONGROOM_WRITE_SEEDS=1` set and commit what it wrote.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "model/corpus.rs"]
+mod corpus;
 #[path = "model/engine.rs"]
 mod engine_model;
 #[path = "model/hash.rs"]
@@ -9,10 +11,10 @@ mod hash_model;
 #[path = "model/judge.rs"]
 mod judge;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use corpus::{Seeds, differences, hold};
 use judge::Judge;
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
@@ -20,8 +22,6 @@ use strongroom::ledger::{Account, Arrival, Command, Digests, KeyedDigest, Policy
 use strongroom::protocol::{KE1_LEN, KE2_LEN, KE3_LEN, R1_LEN, R2_LEN, R3_LEN, Reply, Request};
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
-
-type Seeds = BTreeMap<String, Vec<u8>>;
 
 const ACCOUNT: AccountId = AccountId(*b"an account id of thirty-two byte");
 
@@ -33,7 +33,7 @@ fn the_corpus_of_wire_is_what_this_file_makes() {
         assert!(accepted(seed), "{name} is not accepted, so it is a poor seed");
         assert!(!accepted(&seed[..seed.len() - 1]), "{name} is accepted with a byte missing");
     }
-    for kind in *b"wcapgsrqyn" {
+    for kind in *b"wcapgsrqy" {
         assert!(seeds.values().any(|seed| seed[0] == kind), "no seed for kind {}", char::from(kind));
     }
 }
@@ -108,34 +108,6 @@ fn a_corpus_that_differs_is_seen() {
     assert!(differences(folder.path(), &seeds).is_empty());
 }
 
-/// Holds the folder of `target` against `seeds`, or writes it if told to.
-fn hold(target: &str, seeds: &Seeds) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    if std::env::var_os("STRONGROOM_WRITE_SEEDS").is_some() {
-        fs::create_dir_all(&folder).unwrap();
-        for (name, seed) in seeds {
-            fs::write(folder.join(name), seed).unwrap();
-        }
-    }
-    let differences = differences(&folder, seeds);
-    assert!(differences.is_empty(), "see this file's first lines about {differences:?}");
-}
-
-/// Files of `folder` that are missing, that differ, or that are no seeds.
-fn differences(folder: &Path, seeds: &Seeds) -> Vec<PathBuf> {
-    let mut found: Vec<_> =
-        seeds.iter().filter(|(name, seed)| fs::read(folder.join(name)).ok().as_ref() != Some(*seed)).collect();
-    found.sort();
-    let mut found: Vec<_> = found.into_iter().map(|(name, _)| folder.join(name)).collect();
-    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    found.extend(entries.filter(|path| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let digest = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        !digest && !seeds.contains_key(name)
-    }));
-    found
-}
-
 /// Whether the parser that the first byte names takes the rest whole.
 fn accepted(seed: &[u8]) -> bool {
     let (kind, bytes) = seed.split_first().unwrap();
@@ -163,14 +135,6 @@ fn accepted(seed: &[u8]) -> bool {
         b'r' => Sealed::from_bytes(bytes).is_ok(),
         b'q' => Request::decode(bytes).is_ok(),
         b'y' => Reply::decode(bytes).is_ok(),
-        #[cfg(feature = "transparency")]
-        b'n' => {
-            use strongroom::transparency::{Bundle, Note};
-            Note::read(bytes).is_ok_and(|note| Bundle::read(&note).is_ok())
-        }
-        // Without the feature nothing reads notes; the step `token` of CI runs this test with it.
-        #[cfg(not(feature = "transparency"))]
-        b'n' => bytes == signed_bundle(),
         _ => false,
     }
 }
@@ -207,8 +171,6 @@ fn wire() -> Seeds {
     add(b's', "state-empty", &State::new(Policy::development()).encode());
     add(b'r', "sealed", sealed(0).as_bytes());
 
-    add(b'n', "note-bundle", &signed_bundle());
-
     for (name, request) in requests() {
         add(b'q', &format!("request-{name}"), &request.encode(&ACCOUNT).unwrap());
     }
@@ -216,31 +178,6 @@ fn wire() -> Seeds {
         add(b'y', &format!("reply-{name}"), &reply.encode());
     }
     seeds
-}
-
-/// A bundle of an empty artifact, signed by two keys that the target knows, put together by hand.
-fn signed_bundle() -> Vec<u8> {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use ed25519_dalek::Signer;
-    use sha2::{Digest, Sha256};
-    let artifact = hex::encode(Sha256::digest(b""));
-    let text = format!(
-        "strongroom bundle v1\nnamespace example.org/backup\nfleet {}\nepoch 7\nnot-before 1\nnot-after 2\nprevious {}\n\
-         artifact {artifact}\nevidence {}\n",
-        "01".repeat(32),
-        "02".repeat(32),
-        "03".repeat(32),
-    );
-    let mut note = format!("{text}\n");
-    for (name, seed) in [("auditor.example", 1), ("operator.example", 2)] {
-        let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
-        let public = [&[1][..], key.verifying_key().as_bytes()].concat();
-        let id = Sha256::digest([name.as_bytes(), b"\n", &public].concat());
-        let line = [&id[..4], &key.sign(text.as_bytes()).to_bytes()].concat();
-        note.push_str(&format!("\u{2014} {name} {}\n", STANDARD.encode(line)));
-    }
-    note.into_bytes()
 }
 
 fn digests(byte: u8, previous: bool) -> Digests {

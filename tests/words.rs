@@ -322,9 +322,28 @@ fn channel(words: &mut Words) {
 /// What is said of bundles, and of those that are refused. All of it but the signers' seeds is for everybody.
 #[cfg(feature = "transparency")]
 fn bundles(words: &mut Words) {
-    use strongroom::transparency::{Bundle, Rejection, SigningKey, Trust};
-    let [auditor, operator] =
-        [1, 2].map(|seed| SigningKey::new(&format!("signer{seed}"), &Secret::new([seed; 32])).unwrap());
+    use strongroom::transparency::{
+        Bundle, Checkpoint, Log, LogPolicy, LoggedBundle, Pins, Rejection, SigningKey, Trust, Witness,
+        WitnessSigningKey,
+    };
+    let key = |seed| SigningKey::new(&format!("signer{seed}"), &Secret::new([seed; 32])).unwrap();
+    let (auditor, operator) = (key(1), key(2));
+    let witness = WitnessSigningKey::new("witness", &Secret::new([6; 32])).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = Log::create(folder.path(), key(5)).unwrap();
+    let log_policy = LogPolicy::new(log.key(), vec![witness.verifying_key()], 1).unwrap();
+    words.debug(&log_policy);
+    let pins = Pins {
+        namespace: "words".to_owned(),
+        epoch_min: 0,
+        auditor: auditor.verifying_key(),
+        operator: operator.verifying_key(),
+        auditor_evidence: key(3).verifying_key(),
+        operator_evidence: key(4).verifying_key(),
+        log: log_policy,
+        compiled_in: false,
+    };
+    words.debug(&pins);
     let bundle = |evidence| Bundle {
         namespace: "words".to_owned(),
         fleet: [1; 32],
@@ -340,10 +359,23 @@ fn bundles(words: &mut Words) {
     let note = |evidence| bundle(evidence).signed(&auditor, &operator).unwrap();
     words.debug(&bundle([1; 32]));
     words.debug(&note([1; 32]));
-    let mut trust = Trust::new("words", auditor.verifying_key(), operator.verifying_key()).unwrap();
-    words.debug(&trust.accept(&[note([1; 32])], b"", NOW_S).unwrap());
+    let mut trust = Trust::new(pins).unwrap();
+    let mut witness = Witness::new(witness, log.key(), None).unwrap();
+    let mut logged = |evidence| {
+        let note = note(evidence);
+        let entry = trust.entries(std::slice::from_ref(&note)).unwrap().remove(0);
+        let index = log.append(&[entry]).unwrap()[0];
+        let cosigned = witness.cosign(log.checkpoint(), &log.consistency(witness.seen()).unwrap(), NOW_S).unwrap();
+        log.take_cosignature(&cosigned, &witness.key()).unwrap();
+        [LoggedBundle { note, proof: log.prove(index).unwrap() }]
+    };
+    let (first, second) = (logged([1; 32]), logged([2; 32]));
+    words.debug(&first[0]);
+    words.debug(&first[0].proof);
+    words.debug(&Checkpoint::read(&first[0].proof.checkpoint).unwrap());
+    words.debug(&trust.accept(&first, b"", NOW_S).unwrap());
     words.debug(&trust);
-    let Err(fork) = trust.accept(&[note([2; 32])], b"", NOW_S) else { panic!("a fork") };
+    let Err(fork) = trust.accept(&second, b"", NOW_S) else { panic!("a fork") };
     words.display(&fork);
     let Rejection::Fork(proof) = fork else { panic!("a fork") };
     words.debug(&*proof);

@@ -7,8 +7,6 @@
 use libfuzzer_sys::{Corpus, fuzz_target};
 use strongroom::ledger::{Account, Command, Policy, State};
 use strongroom::protocol::{REPLY_LEN, REQUEST_LEN, Reply, Request};
-use strongroom::secret::Secret;
-use strongroom::transparency::{Bundle, Note, SigningKey, Trust};
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::Sealed;
 
@@ -23,7 +21,6 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         b's' => whole(bytes, |bytes| State::decode(bytes).ok(), |state| state.encode()),
         b'r' => whole(bytes, |bytes| Sealed::from_bytes(bytes).ok(), |sealed| sealed.as_bytes().to_vec()),
         b'q' => whole(&filled(bytes, REQUEST_LEN), request, |bytes| bytes.clone()),
-        b'n' => noted(bytes),
         b'y' => whole(&filled(bytes, REPLY_LEN), |bytes| Reply::decode(bytes).ok(), Reply::encode),
         _ => return Corpus::Reject,
     }
@@ -51,19 +48,6 @@ fn whole<T>(bytes: &[u8], decode: impl Fn(&[u8]) -> Option<T>, encode: impl Fn(&
     assert_eq!(encode(&value), bytes, "two encodings of one value");
     assert!(decode(&[bytes, &[0]].concat()).is_none(), "a byte too many");
     assert!(bytes.split_last().is_none_or(|(_, head)| decode(head).is_none()), "a byte too few");
-}
-
-/// A note, and what a verifier makes of it: it accepts the text that both have signed, and no other.
-fn noted(bytes: &[u8]) {
-    whole(bytes, |bytes| Note::read(bytes).ok(), Note::write);
-    let Ok(note) = Note::read(bytes) else { return };
-    if let Ok(bundle) = Bundle::read(&note) {
-        assert_eq!(bundle.note().expect("what was read").text(), note.text(), "two texts of one bundle");
-    }
-    let key = |name, seed| SigningKey::new(name, &Secret::new([seed; 32])).expect("a name").verifying_key();
-    let trust = Trust::new("example.org/backup", key("auditor.example", 1), key("operator.example", 2));
-    let accepted = trust.expect("two keys").pinned().accept(&[note], b"", u64::MAX);
-    assert!(accepted.is_err() || accepted.is_ok_and(|it| it.bundle().epoch == 7), "a bundle that nobody signed");
 }
 
 /// Values behind each other: each is written as it was read.

@@ -1,9 +1,10 @@
-//! Keys that outsiders can check: bundles of a fleet's keys, signed by two organisations (DESIGN section 9).
+//! Keys that outsiders can check: bundles of a fleet's keys, signed by two organisations, in a log (DESIGN section 9).
 //!
 //! A [`Bundle`] names a fleet's artifact (the bytes of `fleet-keys.json`) and its evidence by their SHA-256, and the bundle
 //! before it by the hash of its text. It travels as a C2SP signed note with two signatures by two different keys, the
-//! auditor's and the operator's. A [`Trust`] is what a verifier pins and what it has seen; [`Trust::accept`] is the only way
-//! from a note to an [`Accepted`] bundle.
+//! auditor's and the operator's. The auditor's [`Log`] takes it, [`Witness`]es see that the log only grows, and a [`Proof`]
+//! travels beside it. A [`Trust`] is what a verifier pins ([`Pins`]) and what it has seen; [`Trust::accept`] is the only
+//! way to a [`Verified`] bundle.
 //!
 //! | id | invariant |
 //! |---|---|
@@ -12,16 +13,30 @@
 //! | T3 | a bundle that replaces a signer's key is signed by the old key and by the new |
 //! | T4 | hashes are over the note's text: signature lines that nobody knows change nothing |
 //! | T5 | a refused bundle leaves the verifier as it was, but for what proves a fork |
+//! | T6 | a bundle is verified only with a proof that it is in the pinned log as a quorum of witnesses has seen that |
+//! | T7 | a log never signs a checkpoint that contradicts one it has signed, wherever it is cut short |
+//! | T8 | a witness cosigns only what continues the last checkpoint that it has cosigned |
 
 mod bundle;
+mod checkpoint;
 mod key;
+mod log;
 mod note;
+mod pins;
+mod proof;
+mod rejection;
+mod tree;
 mod trust;
 
 #[cfg(test)]
 mod tests;
 
 pub use bundle::Bundle;
-pub use key::{SigningKey, VerifyingKey};
+pub use checkpoint::{Checkpoint, Witness};
+pub use key::{PrivateKey, PublicKey, SigningKey, VerifyingKey, WitnessKey, WitnessSigningKey};
+pub use log::{ENTRY_MAX, Log, LogView};
 pub use note::{NOTE_MAX, Note};
-pub use trust::{Accepted, ForkProof, Rejection, Trust};
+pub use pins::{LogPolicy, Pins};
+pub use proof::Proof;
+pub use rejection::{ForkProof, Rejection};
+pub use trust::{LoggedBundle, Trust, Verified};

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use signed_note::Signature;
 
-use super::key::{SigningKey, VerifyingKey};
+use super::key::{SigningKey, VerifyingKey, WitnessKey, WitnessSigningKey};
 use crate::error::Fault;
 
 /// Longest note, in bytes.
@@ -13,7 +13,27 @@ pub const NOTE_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     text: String,
-    signatures: Vec<(String, u32, Vec<u8>)>,
+    signatures: Vec<Line>,
+}
+
+/// A signature line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    name: String,
+    id: u32,
+    signature: Vec<u8>,
+}
+
+impl Line {
+    fn is_of(&self, name: &str, id: u32) -> bool {
+        self.name == name && self.id == id
+    }
+
+    fn write(&self) -> Vec<u8> {
+        // The name was one when the line was read or made.
+        let line = Signature::new(self.name.clone(), self.id, self.signature.clone());
+        line.map(|line| line.to_bytes()).unwrap_or_default()
+    }
 }
 
 impl Note {
@@ -36,11 +56,11 @@ impl Note {
         // The crate keeps its signatures to itself; they are the lines after the last empty one.
         let lines = bytes.get(text.len() + 1..).unwrap_or_default();
         let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let signature = |line| {
+        let line = |line| {
             let line = Signature::from_bytes(line).map_err(|error| wrong(&error.to_string()))?;
-            Ok((line.name().to_owned(), line.id(), line.signature().to_vec()))
+            Ok(Line { name: line.name().to_owned(), id: line.id(), signature: line.signature().to_vec() })
         };
-        let note = Note { text, signatures: lines.map(signature).collect::<Result<_, Fault>>()? };
+        let note = Note { text, signatures: lines.map(line).collect::<Result<_, Fault>>()? };
         if note.write() == bytes { Ok(note) } else { Err(wrong("it is written in another way")) }
     }
 
@@ -48,11 +68,7 @@ impl Note {
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = self.text.clone().into_bytes();
         bytes.push(b'\n');
-        for (name, id, signature) in &self.signatures {
-            // The name was one when the line was read or made.
-            let line = Signature::new(name.clone(), *id, signature.clone());
-            bytes.extend(line.map(|line| line.to_bytes()).unwrap_or_default());
-        }
+        bytes.extend(self.signatures.iter().flat_map(Line::write));
         bytes
     }
 
@@ -69,16 +85,64 @@ impl Note {
     /// Adds a signature, in place of one by the same key.
     pub fn sign(&mut self, key: &SigningKey) {
         let by = key.verifying_key();
-        let (name, id) = (by.name().to_owned(), by.id());
-        self.signatures.retain(|(other, other_id, _)| (other, *other_id) != (&name, id));
-        self.signatures.push((name, id, key.sign(self.text.as_bytes()).to_vec()));
+        self.add(by.name(), by.id(), key.sign(self.text.as_bytes()).to_vec());
     }
 
     /// Whether this key has signed: `None` if there is no line of its own, and whether all that are there are good.
     pub(super) fn signed_by(&self, key: &VerifyingKey) -> Option<bool> {
-        let id = key.id();
-        let mut theirs = self.signatures.iter().filter(|(name, line, _)| name == key.name() && *line == id).peekable();
+        let mut theirs = self.of(key.name(), key.id()).peekable();
         theirs.peek()?;
-        Some(theirs.all(|(.., signature)| key.verifies(self.text.as_bytes(), signature)))
+        Some(theirs.all(|line| key.verifies(self.text.as_bytes(), &line.signature)))
     }
+
+    /// Adds a witness's signature of this time, in seconds, in place of one by the same key (C2SP tlog-cosignature).
+    pub(super) fn cosign(&mut self, key: &WitnessSigningKey, time_s: u64) {
+        let by = key.verifying_key();
+        let signature = [&time_s.to_be_bytes()[..], &key.sign(cosigned(time_s, &self.text).as_bytes())].concat();
+        self.add(by.name(), by.id(), signature);
+    }
+
+    /// Whether this witness has signed, as [`Note::signed_by`].
+    pub(super) fn cosigned_by(&self, key: &WitnessKey) -> Option<bool> {
+        let mut theirs = self.of(key.name(), key.id()).peekable();
+        theirs.peek()?;
+        Some(theirs.all(|line| {
+            line.signature.split_first_chunk().is_some_and(|(time, signature)| {
+                let time_s = u64::from_be_bytes(*time);
+                i64::try_from(time_s).is_ok() && key.verifies(cosigned(time_s, &self.text).as_bytes(), signature)
+            })
+        }))
+    }
+
+    /// The text and one line of each of these two keys, in this order: what a log's entry is made of.
+    pub(super) fn only(&self, first: &VerifyingKey, second: &VerifyingKey) -> Vec<u8> {
+        let mut bytes = format!("{}\n", self.text).into_bytes();
+        for key in [first, second] {
+            bytes.extend(self.of(key.name(), key.id()).next().map(Line::write).unwrap_or_default());
+        }
+        bytes
+    }
+
+    /// Takes over what a witness has added to a copy of this note; whether there was anything.
+    pub(super) fn take_cosignature(&mut self, copy: &Note, witness: &WitnessKey) -> bool {
+        let line = copy.of(witness.name(), witness.id()).next();
+        if let Some(line) = line {
+            self.add(&line.name, line.id, line.signature.clone());
+        }
+        line.is_some()
+    }
+
+    fn of<'a>(&'a self, name: &'a str, id: u32) -> impl Iterator<Item = &'a Line> {
+        self.signatures.iter().filter(move |line| line.is_of(name, id))
+    }
+
+    fn add(&mut self, name: &str, id: u32, signature: Vec<u8>) {
+        self.signatures.retain(|line| !line.is_of(name, id));
+        self.signatures.push(Line { name: name.to_owned(), id, signature });
+    }
+}
+
+/// What a witness signs.
+fn cosigned(time_s: u64, text: &str) -> String {
+    format!("cosignature/v1\ntime {time_s}\n{text}")
 }

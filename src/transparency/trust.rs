@@ -1,126 +1,37 @@
-//! [`Trust`]: what a verifier pins and has seen; the only way to an [`Accepted`] bundle.
+//! [`Trust`]: what a verifier pins and has seen; the only way to a [`Verified`] bundle.
 
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
 use super::bundle::Bundle;
+use super::checkpoint::Checkpoint;
 use super::key::VerifyingKey;
 use super::note::Note;
-use crate::error::Fault;
+use super::pins::Pins;
+use super::proof::Proof;
+use super::rejection::{ForkProof, Rejection, read, signed_by_both};
 
-/// Why a bundle is not accepted, in words for whoever must decide what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Rejection {
-    /// It is not a bundle.
-    #[error("this is not a bundle: {0}")]
-    Malformed(String),
-    /// The two pinned keys are the same key.
-    #[error("auditor and operator must have keys of their own")]
-    OneKeyTwice,
-    /// A signature that must be there is not.
-    #[error("the signature of the {0} is missing; nobody but the other has seen these keys")]
-    SignatureMissing(&'static str),
-    /// A signature by a known key is not good.
-    #[error("the signature of the {0} is not good; the bundle was altered, or the key is not theirs")]
-    SignatureBad(&'static str),
-    /// A bundle that replaces a key is not signed by the new one.
-    #[error("the {0}'s new key has not signed the bundle that names it")]
-    NewKeyUnsigned(&'static str),
-    /// It is for another service.
-    #[error("the bundle is for {found}, and this is {expected}")]
-    WrongNamespace {
-        /// The bundle's.
-        found: String,
-        /// The verifier's.
-        expected: String,
-    },
-    /// It is of another fleet.
-    #[error("the bundle is of another fleet than the ones before")]
-    WrongFleet,
-    /// It is older than one that was seen, or than the oldest that may be.
-    #[error("the bundle's epoch {found} is rolled back: {least} is the least")]
-    RolledBack {
-        /// The bundle's epoch.
-        found: u32,
-        /// The least that is accepted.
-        least: u32,
-    },
-    /// It does not follow the one before it.
-    #[error(
-        "the bundle of epoch {0} does not follow the one before it; one in between is missing, or history was changed"
-    )]
-    ChainBroken(u32),
-    /// Two bundles of one epoch, both signed by both: the two signers have shown different keys to different people.
-    #[error("there are two bundles of epoch {}, both signed by both; show the proof to everybody", .0.epoch())]
-    Fork(Box<ForkProof>),
-    /// Its time has not come.
-    #[error("the bundle holds only from {not_before_s} s on")]
-    NotYetValid {
-        /// Its not-before.
-        not_before_s: u64,
-    },
-    /// Its time is over.
-    #[error("the bundle has expired at {not_after_s} s; fetch a newer one")]
-    Expired {
-        /// Its not-after.
-        not_after_s: u64,
-    },
-    /// The artifact is not the one that it names.
-    #[error("these keys are not the ones that the bundle names")]
-    WrongArtifact,
-}
+const MEMORY: &str = "strongroom memory v1";
 
-/// What proves to everybody that the two signers said two things: two bundles of one epoch, both signed by both.
+/// A bundle as it is delivered: the note, and the proof that it is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForkProof {
-    epoch: u32,
-    /// The one that was seen first.
-    pub first: Note,
-    /// The other.
-    pub second: Note,
+pub struct LoggedBundle {
+    /// The bundle, signed by both.
+    pub note: Note,
+    /// Where it is in the log.
+    pub proof: Proof,
 }
 
-impl ForkProof {
-    /// The epoch that there are two bundles of.
-    pub fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
-    /// Checks a proof, with nothing but the keys that held at its epoch.
-    ///
-    /// # Errors
-    /// Why it proves nothing.
-    pub fn check(
-        first: Note,
-        second: Note,
-        auditor: &VerifyingKey,
-        operator: &VerifyingKey,
-    ) -> Result<Self, Rejection> {
-        let [one, other] = [&first, &second].map(|note| {
-            signed_by_both(note, auditor, operator)?;
-            read(note)
-        });
-        let (one, other) = (one?, other?);
-        if one.namespace != other.namespace {
-            return Err(Rejection::WrongNamespace { found: other.namespace, expected: one.namespace });
-        }
-        if one.epoch != other.epoch || first.hash() == second.hash() {
-            return Err(Rejection::Malformed("two different bundles of one epoch make a fork".to_owned()));
-        }
-        Ok(ForkProof { epoch: one.epoch, first, second })
-    }
-}
-
-/// A bundle that a [`Trust`] has accepted, with the artifact that it names.
+/// A bundle that a [`Trust`] has verified, with the artifact that it names: nothing less gives a client a fleet's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct Verified {
     bundle: Bundle,
     hash: [u8; 32],
     artifact: Vec<u8>,
+    index: u64,
+    checkpoint: Checkpoint,
 }
 
-impl Accepted {
+impl Verified {
     /// The bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
@@ -135,16 +46,25 @@ impl Accepted {
     pub fn artifact(&self) -> &[u8] {
         &self.artifact
     }
+
+    /// Its place in the log.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The checkpoint under which it was shown to be there.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
 }
 
-/// What a verifier pins: namespace, two keys, the least epoch; and what it has seen.
+/// A verifier: its pins, and what it has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
-    namespace: String,
+    pins: Pins,
+    /// The keys of the next bundle.
     auditor: VerifyingKey,
     operator: VerifyingKey,
-    epoch_min: u32,
-    pinned: bool,
     seen: Option<Seen>,
 }
 
@@ -160,25 +80,42 @@ struct Seen {
 }
 
 impl Trust {
-    /// A verifier without history, which takes any epoch.
+    /// A verifier without history: it takes any epoch from the least on.
     ///
     /// # Errors
-    /// [`Rejection::OneKeyTwice`] if the two keys are one.
-    pub fn new(namespace: &str, auditor: VerifyingKey, operator: VerifyingKey) -> Result<Self, Rejection> {
-        differ(&auditor, &operator)?;
-        Ok(Trust { namespace: namespace.to_owned(), auditor, operator, epoch_min: 0, pinned: false, seen: None })
+    /// [`Rejection::OneKeyTwice`] if two of the keys are one.
+    pub fn new(pins: Pins) -> Result<Self, Rejection> {
+        pins.check(&pins.auditor, &pins.operator)?;
+        let (auditor, operator) = (pins.auditor.clone(), pins.operator.clone());
+        Ok(Trust { pins, auditor, operator, seen: None })
     }
 
-    /// Takes no epoch below this one.
-    pub fn from_epoch(mut self, epoch_min: u32) -> Self {
-        self.epoch_min = epoch_min;
-        self
+    /// A verifier with the history of [`Trust::memory`].
+    ///
+    /// # Errors
+    /// As [`Trust::new`]; [`Rejection::Malformed`] and the like if this is no memory of a bundle of this service.
+    pub fn with_memory(pins: Pins, memory: &[u8]) -> Result<Self, Rejection> {
+        let wrong = || Rejection::Malformed("this is not a verifier's memory".to_owned());
+        let mut trust = Trust::new(pins)?;
+        let text = std::str::from_utf8(memory).map_err(|_| wrong())?;
+        let (head, note) = text.split_once("\n\n").ok_or_else(wrong)?;
+        let mut lines = head.lines();
+        if lines.next() != Some(MEMORY) {
+            return Err(wrong());
+        }
+        let mut key = |word: &str| lines.next()?.strip_prefix(word)?.parse().ok();
+        let (auditor, operator) = (key("auditor "), key("operator "));
+        (trust.auditor, trust.operator) = auditor.zip(operator).ok_or_else(wrong)?;
+        trust.follow(&Note::read(note.as_bytes()).map_err(|_| wrong())?)?;
+        Ok(trust)
     }
 
-    /// Takes bundles whatever their not-after: for an application that is compiled with keys, and may be old.
-    pub fn pinned(mut self) -> Self {
-        self.pinned = true;
-        self
+    /// The last bundle that was accepted, to be kept for [`Trust::with_memory`]: nothing, or one that has been read before
+    /// and not lost. A verifier that forgets it can be shown older keys again.
+    pub fn memory(&self) -> Option<Vec<u8>> {
+        let seen = self.seen.as_ref()?;
+        let head = format!("{MEMORY}\nauditor {}\noperator {}\n\n", seen.auditor, seen.operator);
+        Some([head.as_bytes(), &seen.note.write()].concat())
     }
 
     /// The last epoch that was accepted.
@@ -186,51 +123,62 @@ impl Trust {
         self.seen.as_ref().map(|seen| seen.epoch)
     }
 
+    /// What a log is to take for these bundles, which follow the last that was accepted: all is held but log, dates and
+    /// artifact. Of each it is the text and the two signatures that hold at its epoch, so that nobody's line changes it.
+    ///
+    /// # Errors
+    /// Why they do not follow.
+    pub fn entries(&self, bundles: &[Note]) -> Result<Vec<Vec<u8>>, Rejection> {
+        let mut next = self.clone();
+        bundles.iter().map(|note| next.follow(note).map(|(_, entry)| entry)).collect()
+    }
+
     /// Accepts the last of these bundles, which follow each other: from the one after the last that was accepted, if there
     /// was one. Of those in between all is held but the dates. The last may be the one that was accepted last.
     ///
     /// # Errors
     /// Why it is not; nothing has changed then.
-    pub fn accept(&mut self, notes: &[Note], artifact: &[u8], now_s: u64) -> Result<Accepted, Rejection> {
+    pub fn accept(&mut self, bundles: &[LoggedBundle], artifact: &[u8], now_s: u64) -> Result<Verified, Rejection> {
         let mut next = self.clone();
         let mut last = None;
-        for note in notes {
-            last = Some((next.follow(note)?, note));
+        for LoggedBundle { note, proof } in bundles {
+            let (bundle, entry) = next.follow(note)?;
+            let checkpoint = self.pins.log.check(&entry, proof)?;
+            last = Some((bundle, note.hash(), proof.index, checkpoint));
         }
-        let (bundle, note) = last.ok_or_else(|| Rejection::Malformed("there is none".to_owned()))?;
+        let (bundle, hash, index, checkpoint) = last.ok_or_else(|| Rejection::Malformed("there is none".to_owned()))?;
+        not_below(bundle.epoch, self.pins.epoch_min)?;
         if now_s < bundle.not_before_s {
             return Err(Rejection::NotYetValid { not_before_s: bundle.not_before_s });
         }
-        if now_s > bundle.not_after_s && !self.pinned {
+        if now_s > bundle.not_after_s && !self.pins.compiled_in {
             return Err(Rejection::Expired { not_after_s: bundle.not_after_s });
         }
         if bundle.artifact != <[u8; 32]>::from(Sha256::digest(artifact)) {
             return Err(Rejection::WrongArtifact);
         }
         *self = next;
-        Ok(Accepted { bundle, hash: note.hash(), artifact: artifact.to_vec() })
+        Ok(Verified { bundle, hash, artifact: artifact.to_vec(), index, checkpoint })
     }
 
-    /// One step: everything but dates and artifact.
-    fn follow(&mut self, note: &Note) -> Result<Bundle, Rejection> {
+    /// One step: everything but log, dates and artifact. Returns the bundle, and its entry in the log.
+    fn follow(&mut self, note: &Note) -> Result<(Bundle, Vec<u8>), Rejection> {
         let bundle = read(note)?;
-        if bundle.namespace != self.namespace {
-            return Err(Rejection::WrongNamespace { found: bundle.namespace, expected: self.namespace.clone() });
+        if bundle.namespace != self.pins.namespace {
+            return Err(Rejection::WrongNamespace { found: bundle.namespace, expected: self.pins.namespace.clone() });
         }
         if let Some(seen) = &self.seen
             && bundle.epoch == seen.epoch
         {
             signed_by_both(note, &seen.auditor, &seen.operator)?;
             if note.hash() == seen.note.hash() {
-                return Ok(bundle);
+                return Ok((bundle, note.only(&seen.auditor, &seen.operator)));
             }
             let (first, second) = (seen.note.clone(), note.clone());
             return Err(Rejection::Fork(Box::new(ForkProof { epoch: bundle.epoch, first, second })));
         }
-        let least = self.seen.as_ref().map_or(0, |seen| seen.epoch.saturating_add(1)).max(self.epoch_min);
-        if bundle.epoch < least {
-            return Err(Rejection::RolledBack { found: bundle.epoch, least });
-        }
+        let least = self.seen.as_ref().map_or(0, |seen| seen.epoch.saturating_add(1));
+        not_below(bundle.epoch, least)?;
         signed_by_both(note, &self.auditor, &self.operator)?;
         if let Some(seen) = &self.seen {
             if seen.epoch.checked_add(1) != Some(bundle.epoch) || bundle.previous != seen.note.hash() {
@@ -253,31 +201,13 @@ impl Trust {
                 }
             }
         }
-        differ(&self.auditor, &self.operator)?;
+        self.pins.check(&self.auditor, &self.operator)?;
+        let entry = note.only(&auditor, &operator);
         self.seen = Some(Seen { epoch: bundle.epoch, fleet: bundle.fleet, note: note.clone(), auditor, operator });
-        Ok(bundle)
+        Ok((bundle, entry))
     }
 }
 
-fn read(note: &Note) -> Result<Bundle, Rejection> {
-    Bundle::read(note).map_err(|fault| match fault {
-        Fault::Damaged(why) => Rejection::Malformed(why),
-        other => Rejection::Malformed(other.to_string()),
-    })
-}
-
-fn differ(auditor: &VerifyingKey, operator: &VerifyingKey) -> Result<(), Rejection> {
-    // By their bytes: one key under two names is one key.
-    if auditor.as_bytes() == operator.as_bytes() { Err(Rejection::OneKeyTwice) } else { Ok(()) }
-}
-
-fn signed_by_both(note: &Note, auditor: &VerifyingKey, operator: &VerifyingKey) -> Result<(), Rejection> {
-    for (whose, key) in [("auditor", auditor), ("operator", operator)] {
-        match note.signed_by(key) {
-            Some(true) => {}
-            Some(false) => return Err(Rejection::SignatureBad(whose)),
-            None => return Err(Rejection::SignatureMissing(whose)),
-        }
-    }
-    Ok(())
+fn not_below(found: u32, least: u32) -> Result<(), Rejection> {
+    if found < least { Err(Rejection::RolledBack { found, least }) } else { Ok(()) }
 }

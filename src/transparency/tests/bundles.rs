@@ -1,74 +1,7 @@
-//! Bundles: the honest ways through, and every way of cheating.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-use sha2::{Digest, Sha256};
+//! Bundles: who signs, which epoch, which keys, which dates.
 
 use super::*;
 use crate::error::Fault;
-use crate::secret::Secret;
-
-const NOW_S: u64 = 1_800_000_000;
-const NAMESPACE: &str = "example.org/backup";
-const ARTIFACT: &[u8] = b"{\"fleet\":\"...\"}";
-
-fn key(name: &str, seed: u8) -> SigningKey {
-    SigningKey::new(name, &Secret::new([seed; 32])).unwrap()
-}
-
-fn auditor() -> SigningKey {
-    key("auditor.example", 1)
-}
-
-fn operator() -> SigningKey {
-    key("operator.example", 2)
-}
-
-fn trust() -> Trust {
-    Trust::new(NAMESPACE, auditor().verifying_key(), operator().verifying_key()).unwrap()
-}
-
-/// The bundle of an epoch, after this one.
-fn bundle(epoch: u32, previous: Option<&Note>) -> Bundle {
-    Bundle {
-        namespace: NAMESPACE.to_owned(),
-        fleet: [7; 32],
-        epoch,
-        not_before_s: NOW_S - 100,
-        not_after_s: NOW_S + 100,
-        previous: previous.map_or([0; 32], Note::hash),
-        artifact: Sha256::digest(ARTIFACT).into(),
-        evidence: [9; 32],
-        next_auditor: None,
-        next_operator: None,
-    }
-}
-
-fn signed(bundle: &Bundle) -> Note {
-    bundle.signed(&auditor(), &operator()).unwrap()
-}
-
-/// Bundles of so many epochs.
-fn chain(epochs: u32) -> Vec<Note> {
-    let mut notes: Vec<Note> = Vec::new();
-    for epoch in 1..=epochs {
-        notes.push(signed(&bundle(epoch, notes.last())));
-    }
-    notes
-}
-
-/// What a verifier that knows epoch 1 says of a bundle after it; it must not be moved by a refusal.
-fn said_of(note: &Note) -> Rejection {
-    let mut trust = trust();
-    trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
-    let before = trust.clone();
-    let said = trust.accept(std::slice::from_ref(note), ARTIFACT, NOW_S).unwrap_err();
-    assert_eq!(trust, before, "T5");
-    said
-}
-
-fn second() -> Bundle {
-    bundle(2, chain(1).first())
-}
 
 #[test]
 fn honest_people_get_through() {
@@ -76,17 +9,17 @@ fn honest_people_get_through() {
     // A phone that has always been on.
     let mut always = trust();
     for note in &notes {
-        let accepted = always.accept(std::slice::from_ref(note), ARTIFACT, NOW_S).unwrap();
+        let accepted = always.accept(&logged(std::slice::from_ref(note)), ARTIFACT, NOW_S).unwrap();
         assert_eq!((accepted.hash(), accepted.artifact()), (&note.hash(), ARTIFACT));
     }
     assert_eq!(always.epoch(), Some(4));
-    assert_eq!(always.accept(&notes[3..], ARTIFACT, NOW_S).unwrap().bundle().epoch, 4, "the same again");
+    assert_eq!(always.accept(&logged(&notes[3..]), ARTIFACT, NOW_S).unwrap().bundle().epoch, 4, "the same again");
     // One that was off for two epochs, and a new one.
     let mut off = trust();
-    off.accept(&notes[..1], ARTIFACT, NOW_S).unwrap();
-    off.accept(&notes[1..], ARTIFACT, NOW_S).unwrap();
-    let mut new = trust().from_epoch(3);
-    new.accept(&notes[3..], ARTIFACT, NOW_S).unwrap();
+    off.accept(&logged(&notes[..1]), ARTIFACT, NOW_S).unwrap();
+    off.accept(&logged(&notes[1..]), ARTIFACT, NOW_S).unwrap();
+    let mut new = Trust::new(Pins { epoch_min: 3, ..pins() }).unwrap();
+    new.accept(&logged(&notes[3..]), ARTIFACT, NOW_S).unwrap();
     assert_eq!((off.epoch(), new.epoch()), (Some(4), Some(4)));
     // Of those in between only the last must hold today.
     let mut old = bundle(2, notes.first());
@@ -94,11 +27,11 @@ fn honest_people_get_through() {
     let old = signed(&old);
     let now = signed(&bundle(3, Some(&old)));
     let mut trust = trust();
-    trust.accept(&notes[..1], ARTIFACT, NOW_S).unwrap();
-    trust.accept(&[old, now], ARTIFACT, NOW_S).unwrap();
+    trust.accept(&logged(&notes[..1]), ARTIFACT, NOW_S).unwrap();
+    trust.accept(&logged(&[old, now]), ARTIFACT, NOW_S).unwrap();
     // An application with keys compiled in.
-    let mut app = self::trust().pinned();
-    app.accept(&notes[..1], ARTIFACT, NOW_S + 1_000_000).unwrap();
+    let mut app = self::app();
+    app.accept(&logged(&notes[..1]), ARTIFACT, NOW_S + 1_000_000).unwrap();
 }
 
 #[test]
@@ -112,10 +45,13 @@ fn t1_both_must_have_signed_and_neither_twice() {
         alone.sign(&key("operator.example", 9));
         assert_eq!(said_of(&alone), Rejection::SignatureMissing(missing));
     }
-    let one = auditor().verifying_key();
-    assert_eq!(Trust::new(NAMESPACE, one.clone(), one).err(), Some(Rejection::OneKeyTwice));
-    let (one, renamed) = (auditor().verifying_key(), key("operator.example", 1).verifying_key());
-    assert_eq!(Trust::new(NAMESPACE, one, renamed).err(), Some(Rejection::OneKeyTwice));
+    // One key under another name is one key, whatever it is for.
+    for name in ["auditor.example", "operator.example"] {
+        let pins = Pins { operator: key(name, 1).verifying_key(), ..pins() };
+        assert_eq!(Trust::new(pins).err(), Some(Rejection::OneKeyTwice));
+    }
+    let pins = Pins { operator_evidence: log_key().verifying_key(), ..pins() };
+    assert_eq!(Trust::new(pins).err(), Some(Rejection::OneKeyTwice));
 }
 
 #[test]
@@ -137,33 +73,33 @@ fn t1_a_bad_signature_by_a_known_key_rejects_and_a_line_of_nobody_changes_nothin
     junk.sign(&key("nobody.example", 5));
     assert_eq!(junk.hash(), good.hash(), "T4");
     let mut trust = trust();
-    trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
-    trust.accept(&[junk], ARTIFACT, NOW_S).unwrap();
-    trust.accept(&[good], ARTIFACT, NOW_S).unwrap();
+    trust.accept(&logged(&chain(1)), ARTIFACT, NOW_S).unwrap();
+    trust.accept(&logged(&[junk]), ARTIFACT, NOW_S).unwrap();
+    trust.accept(&logged(&[good]), ARTIFACT, NOW_S).unwrap();
 }
 
 #[test]
 fn t2_epochs_grow_one_by_one_and_history_is_fixed() {
     let notes = chain(4);
     let mut trust = trust();
-    trust.accept(&notes[..3], ARTIFACT, NOW_S).unwrap();
-    let mut refused = |note: &[Note]| trust.accept(note, ARTIFACT, NOW_S).unwrap_err();
+    trust.accept(&logged(&notes[..3]), ARTIFACT, NOW_S).unwrap();
+    let mut refused = |notes: &[Note]| trust.accept(&logged(notes), ARTIFACT, NOW_S).unwrap_err();
     assert_eq!(refused(&notes[1..2]), Rejection::RolledBack { found: 2, least: 4 });
     assert_eq!(refused(&[signed(&bundle(5, notes.last()))]), Rejection::ChainBroken(5), "one is missing");
     assert_eq!(refused(&[signed(&bundle(4, notes.first()))]), Rejection::ChainBroken(4), "another history");
     assert_eq!(refused(&[signed(&Bundle { fleet: [8; 32], ..bundle(4, Some(&notes[2])) })]), Rejection::WrongFleet);
-    let mut new = self::trust().from_epoch(5);
-    assert_eq!(new.accept(&notes[3..], ARTIFACT, NOW_S), Err(Rejection::RolledBack { found: 4, least: 5 }));
-    assert!(matches!(new.accept(&[], ARTIFACT, NOW_S), Err(Rejection::Malformed(_))));
+    let mut new = Trust::new(Pins { epoch_min: 5, ..pins() }).unwrap();
+    assert_eq!(new.accept(&logged(&notes[3..]), ARTIFACT, NOW_S), Err(Rejection::RolledBack { found: 4, least: 5 }));
+    assert!(matches!(new.accept(&logged(&[]), ARTIFACT, NOW_S), Err(Rejection::Malformed(_))));
 }
 
 #[test]
 fn t2_two_bundles_of_one_epoch_prove_a_fork_to_everybody() {
     let (first, second) = (signed(&second()), signed(&Bundle { evidence: [1; 32], ..second() }));
     let mut trust = trust();
-    trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
-    trust.accept(std::slice::from_ref(&first), ARTIFACT, NOW_S).unwrap();
-    let Err(Rejection::Fork(proof)) = trust.accept(std::slice::from_ref(&second), ARTIFACT, NOW_S) else {
+    trust.accept(&logged(&chain(1)), ARTIFACT, NOW_S).unwrap();
+    trust.accept(&logged(std::slice::from_ref(&first)), ARTIFACT, NOW_S).unwrap();
+    let Err(Rejection::Fork(proof)) = trust.accept(&logged(std::slice::from_ref(&second)), ARTIFACT, NOW_S) else {
         panic!("a fork")
     };
     assert_eq!((proof.epoch(), &proof.first, &proof.second), (2, &first, &second));
@@ -189,23 +125,24 @@ fn t3_a_signers_key_is_replaced_by_both_the_old_and_the_new() {
         assert_eq!(said_of(&note), Rejection::NewKeyUnsigned(whose));
         note.sign(&new);
         let mut trust = trust();
-        trust.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
-        trust.accept(std::slice::from_ref(&note), ARTIFACT, NOW_S).unwrap();
+        trust.accept(&logged(&chain(1)), ARTIFACT, NOW_S).unwrap();
+        trust.accept(&logged(std::slice::from_ref(&note)), ARTIFACT, NOW_S).unwrap();
         let third = bundle(3, Some(&note));
         assert_eq!(
-            trust.accept(&[signed(&third)], ARTIFACT, NOW_S),
+            trust.accept(&logged(&[signed(&third)]), ARTIFACT, NOW_S),
             Err(Rejection::SignatureMissing(whose)),
             "the old key"
         );
         let (auditor, operator) = if whose == "auditor" { (&new, &operator()) } else { (&auditor(), &new) };
-        trust.accept(&[third.signed(auditor, operator).unwrap()], ARTIFACT, NOW_S).unwrap();
+        let third = [third.signed(auditor, operator).unwrap()];
+        trust.accept(&logged_by(&third, auditor, operator), ARTIFACT, NOW_S).unwrap();
         // A fork of the epoch that replaced it is told by the keys of then.
         let mut other = Bundle { evidence: [1; 32], ..replaces }.signed(&self::auditor(), &self::operator()).unwrap();
         other.sign(&new);
         let mut late = self::trust();
-        late.accept(&chain(1), ARTIFACT, NOW_S).unwrap();
-        late.accept(std::slice::from_ref(&note), ARTIFACT, NOW_S).unwrap();
-        assert!(matches!(late.accept(&[other], ARTIFACT, NOW_S), Err(Rejection::Fork(_))));
+        late.accept(&logged(&chain(1)), ARTIFACT, NOW_S).unwrap();
+        late.accept(&logged(std::slice::from_ref(&note)), ARTIFACT, NOW_S).unwrap();
+        assert!(matches!(late.accept(&logged(&[other]), ARTIFACT, NOW_S), Err(Rejection::Fork(_))));
     }
     // One may not become the other.
     let mut same = second();
@@ -222,9 +159,40 @@ fn namespace_dates_and_artifact_are_held() {
     let late = Bundle { not_after_s: NOW_S - 1, ..second() };
     assert_eq!(said_of(&signed(&late)), Rejection::Expired { not_after_s: NOW_S - 1 });
     assert_eq!(said_of(&signed(&Bundle { artifact: [1; 32], ..second() })), Rejection::WrongArtifact);
-    let mut app = trust().pinned();
+    let mut app = app();
     let early = signed(&Bundle { not_before_s: NOW_S + 1, ..bundle(1, None) });
-    assert!(matches!(app.accept(&[early], ARTIFACT, NOW_S), Err(Rejection::NotYetValid { .. })), "pinned or not");
+    assert!(
+        matches!(app.accept(&logged(&[early]), ARTIFACT, NOW_S), Err(Rejection::NotYetValid { .. })),
+        "pinned or not"
+    );
+}
+
+#[test]
+fn t2_a_verifier_that_is_put_away_remembers_epoch_and_keys() {
+    let new = key("auditor.example", 11);
+    let mut notes = chain(1);
+    let mut replaces = Bundle { next_auditor: Some(new.verifying_key()), ..second() }.signed(&auditor(), &operator());
+    replaces.as_mut().unwrap().sign(&new);
+    notes.push(replaces.unwrap());
+    let mut trust = trust();
+    assert_eq!(trust.memory(), None);
+    trust.accept(&logged(&notes), ARTIFACT, NOW_S).unwrap();
+    let memory = trust.memory().unwrap();
+    let mut again = Trust::with_memory(pins(), &memory).unwrap();
+    assert_eq!(again, trust);
+    // Pins that have grown since take what was seen under older ones, and nothing older than that.
+    let grown = Pins { epoch_min: 3, ..pins() };
+    assert_eq!(Trust::with_memory(grown, &memory).unwrap().epoch(), Some(2));
+    assert_eq!(again.accept(&logged(&notes[..1]), ARTIFACT, NOW_S), Err(Rejection::RolledBack { found: 1, least: 3 }));
+    let third = [bundle(3, notes.last()).signed(&new, &operator()).unwrap()];
+    again.accept(&logged_by(&third, &new, &operator()), ARTIFACT, NOW_S).unwrap();
+    for (old, new) in [("memory v1", "memory v2"), ("operator operator", "operator auditor"), ("epoch 2", "epoch 9")] {
+        let text = String::from_utf8(memory.clone()).unwrap();
+        assert!(text.contains(old), "{old}");
+        assert!(Trust::with_memory(pins(), text.replacen(old, new, 1).as_bytes()).is_err(), "{new}");
+    }
+    let elsewhere = Pins { namespace: "example.org/test".to_owned(), ..pins() };
+    assert!(matches!(Trust::with_memory(elsewhere, &memory), Err(Rejection::WrongNamespace { .. })));
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! What outsiders check: whatever is accepted has exactly one encoding, nothing panics, and of everything that this
+//! target tries, a verifier accepts what both signers and the log have signed, and nothing else.
+//!
+//! The first byte of an input says what the rest is read as; the seeds in `corpus/trust` show one of each and are made
+//! by `tests/trust_seeds.rs`.
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use sha2::{Digest, Sha256};
+use strongroom::secret::Secret;
+use strongroom::transparency::{
+    Bundle, Checkpoint, LogPolicy, LoggedBundle, Note, Pins, Proof, SigningKey, Trust, WitnessSigningKey,
+};
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    let Some((kind, bytes)) = data.split_first() else { return Corpus::Reject };
+    match kind {
+        b'n' => noted(bytes),
+        b'p' => whole(bytes, |bytes| Proof::read(bytes).ok(), Proof::write),
+        b'i' => whole(bytes, pinned, |pins| pins.write().into_bytes()),
+        b'm' => remembered(bytes),
+        b'v' => verified(bytes),
+        _ => return Corpus::Reject,
+    }
+    Corpus::Keep
+});
+
+/// What is accepted is written as it was read.
+fn whole<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>, write: impl Fn(&T) -> Vec<u8>) {
+    if let Some(value) = read(bytes) {
+        assert_eq!(write(&value), bytes, "two encodings of one value");
+    }
+}
+
+fn pinned(bytes: &[u8]) -> Option<Pins> {
+    Pins::read(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+fn noted(bytes: &[u8]) {
+    whole(bytes, |bytes| Note::read(bytes).ok(), Note::write);
+    let Ok(note) = Note::read(bytes) else { return };
+    if let Ok(bundle) = Bundle::read(&note) {
+        assert_eq!(bundle.note().expect("what was read").text(), note.text(), "two texts of one bundle");
+        assert!(Checkpoint::read(&note).is_err(), "a bundle that is a checkpoint");
+    }
+}
+
+fn remembered(bytes: &[u8]) {
+    if let Ok(trust) = Trust::with_memory(pins(), bytes) {
+        let memory = trust.memory().expect("what was read");
+        assert_eq!(Trust::with_memory(pins(), &memory).as_ref(), Ok(&trust));
+    }
+}
+
+/// A note, a zero, and a proof.
+fn verified(bytes: &[u8]) {
+    let Some(at) = bytes.iter().position(|byte| *byte == 0) else { return };
+    let (Ok(note), Ok(proof)) = (Note::read(&bytes[..at]), Proof::read(&bytes[at + 1..])) else { return };
+    let mut trust = Trust::new(pins()).expect("keys that differ");
+    let verified = trust.accept(&[LoggedBundle { note, proof }], b"", u64::MAX);
+    assert!(verified.is_err() || verified.is_ok_and(|it| *it.bundle() == signed()), "a bundle that nobody signed");
+}
+
+/// The only bundle that was signed.
+fn signed() -> Bundle {
+    Bundle {
+        namespace: "example.org/backup".to_owned(),
+        fleet: [1; 32],
+        epoch: 7,
+        not_before_s: 1,
+        not_after_s: 2,
+        previous: [2; 32],
+        artifact: Sha256::digest(b"").into(),
+        evidence: [3; 32],
+        next_auditor: None,
+        next_operator: None,
+    }
+}
+
+/// What `tests/trust_seeds.rs` pins.
+fn pins() -> Pins {
+    let key = |name, seed| SigningKey::new(name, &Secret::new([seed; 32])).expect("a name").verifying_key();
+    let witness = WitnessSigningKey::new("witness.example", &Secret::new([6; 32])).expect("a name").verifying_key();
+    Pins {
+        namespace: "example.org/backup".to_owned(),
+        epoch_min: 1,
+        auditor: key("auditor.example", 1),
+        operator: key("operator.example", 2),
+        auditor_evidence: key("evidence.auditor.example", 3),
+        operator_evidence: key("evidence.operator.example", 4),
+        log: LogPolicy::new(key("log.example", 5), vec![witness], 1).expect("a quorum"),
+        compiled_in: true,
+    }
+}

@@ -1,0 +1,81 @@
+//! The seeds of the fuzz target `trust`: see `tests/seeds.rs`. The keys are those of the target.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "model/corpus.rs"]
+mod corpus;
+
+use corpus::{Seeds, hold};
+use sha2::{Digest, Sha256};
+use strongroom::secret::Secret;
+use strongroom::transparency::{
+    Bundle, Checkpoint, Log, LogPolicy, LoggedBundle, Note, Pins, Proof, SigningKey, Trust, Witness, WitnessSigningKey,
+};
+
+fn key(name: &str, seed: u8) -> SigningKey {
+    SigningKey::new(name, &Secret::new([seed; 32])).unwrap()
+}
+
+fn witness() -> WitnessSigningKey {
+    WitnessSigningKey::new("witness.example", &Secret::new([6; 32])).unwrap()
+}
+
+fn pins() -> Pins {
+    let log = key("log.example", 5).verifying_key();
+    Pins {
+        namespace: "example.org/backup".to_owned(),
+        epoch_min: 1,
+        auditor: key("auditor.example", 1).verifying_key(),
+        operator: key("operator.example", 2).verifying_key(),
+        auditor_evidence: key("evidence.auditor.example", 3).verifying_key(),
+        operator_evidence: key("evidence.operator.example", 4).verifying_key(),
+        log: LogPolicy::new(log, vec![witness().verifying_key()], 1).unwrap(),
+        compiled_in: true,
+    }
+}
+
+/// The only bundle that both have signed, of an empty artifact, third of three entries of the log.
+fn delivered() -> LoggedBundle {
+    let bundle = Bundle {
+        namespace: "example.org/backup".to_owned(),
+        fleet: [1; 32],
+        epoch: 7,
+        not_before_s: 1,
+        not_after_s: 2,
+        previous: [2; 32],
+        artifact: Sha256::digest(b"").into(),
+        evidence: [3; 32],
+        next_auditor: None,
+        next_operator: None,
+    };
+    let note = bundle.signed(&key("auditor.example", 1), &key("operator.example", 2)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = Log::create(folder.path(), key("log.example", 5)).unwrap();
+    let entry = Trust::new(pins()).unwrap().entries(std::slice::from_ref(&note)).unwrap().remove(0);
+    let index = log.append(&[b"one".to_vec(), b"two".to_vec(), entry]).unwrap()[2];
+    let cosigned = Witness::new(witness(), log.key(), None).unwrap().cosign(log.checkpoint(), &[], 7).unwrap();
+    log.take_cosignature(&cosigned, &witness().verifying_key()).unwrap();
+    LoggedBundle { note, proof: log.prove(index).unwrap() }
+}
+
+#[test]
+fn the_corpus_of_trust_is_what_this_file_makes() {
+    let delivered = delivered();
+    let (note, proof) = (delivered.note.write(), delivered.proof.write());
+    let mut trust = Trust::new(pins()).unwrap();
+    trust.accept(std::slice::from_ref(&delivered), b"", u64::MAX).unwrap();
+    let memory = trust.memory().unwrap();
+    assert_eq!(Trust::with_memory(pins(), &memory), Ok(trust));
+
+    let mut seeds = Seeds::new();
+    let mut add = |kind: u8, name: &str, bytes: &[u8]| seeds.insert(name.to_owned(), [&[kind], bytes].concat());
+    add(b'n', "bundle", &note);
+    add(b'n', "checkpoint", &delivered.proof.checkpoint.write());
+    add(b'p', "proof", &proof);
+    add(b'i', "pins", pins().write().as_bytes());
+    add(b'm', "memory", &memory);
+    add(b'v', "delivered", &[&note[..], &[0], &proof].concat());
+    assert!(Bundle::read(&Note::read(&note).unwrap()).is_ok());
+    assert!(Checkpoint::read(&delivered.proof.checkpoint).is_ok());
+    assert_eq!(Proof::read(&proof), Ok(delivered.proof));
+    hold("trust", &seeds);
+}
