@@ -29,6 +29,7 @@ fn pins() -> Pins {
         auditor_evidence: key("evidence.auditor.example", 3).verifying_key(),
         operator_evidence: key("evidence.operator.example", 4).verifying_key(),
         log: LogPolicy::new(log, vec![witness().verifying_key()], 1).unwrap(),
+        measurements: Vec::new(),
         compiled_in: true,
     }
 }

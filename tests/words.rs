@@ -341,6 +341,7 @@ fn bundles(words: &mut Words) {
         auditor_evidence: key(3).verifying_key(),
         operator_evidence: key(4).verifying_key(),
         log: log_policy,
+        measurements: Vec::new(),
         compiled_in: false,
     };
     words.debug(&pins);

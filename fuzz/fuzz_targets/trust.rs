@@ -89,6 +89,7 @@ fn pins() -> Pins {
         auditor_evidence: key("evidence.auditor.example", 3),
         operator_evidence: key("evidence.operator.example", 4),
         log: LogPolicy::new(key("log.example", 5), vec![witness], 1).expect("a quorum"),
+        measurements: Vec::new(),
         compiled_in: true,
     }
 }

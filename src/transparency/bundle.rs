@@ -155,15 +155,16 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// 32 bytes of hex, in one way.
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |at: usize| (pair[at] as char).to_digit(16).filter(|_| !pair[at].is_ascii_uppercase());
-        *byte = (digit(0)? * 16 + digit(1)?) as u8;
-    }
-    Some(bytes)
+pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
+    unhex_bytes(text)?.try_into().ok()
+}
+
+/// Bytes of hex, in one way.
+pub(super) fn unhex_bytes(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| (byte as char).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some((digit(*high)? * 16 + digit(*low)?) as u8),
+        _ => None,
+    });
+    pairs.collect()
 }

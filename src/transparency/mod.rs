@@ -17,8 +17,12 @@
 //! | T7 | a log never signs a checkpoint that contradicts one it has signed, wherever it is cut short |
 //! | T8 | a witness cosigns only what continues the last checkpoint that it has cosigned |
 
+mod attestation;
 mod bundle;
 mod checkpoint;
+mod envelope;
+mod evidence;
+mod fleet_keys;
 mod key;
 mod log;
 mod note;
@@ -27,12 +31,17 @@ mod proof;
 mod rejection;
 mod tree;
 mod trust;
+mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use attestation::{AttestationVerifier, Attested};
 pub use bundle::Bundle;
 pub use checkpoint::{Checkpoint, Witness};
+pub use envelope::Envelope;
+pub use evidence::{Document, Evidence, Measurement, Origin, Participant, Step, Transcript};
+pub use fleet_keys::FleetKeys;
 pub use key::{PrivateKey, PublicKey, SigningKey, VerifyingKey, WitnessKey, WitnessSigningKey};
 pub use log::{ENTRY_MAX, Log, LogView};
 pub use note::{NOTE_MAX, Note};
@@ -40,3 +49,4 @@ pub use pins::{LogPolicy, Pins};
 pub use proof::Proof;
 pub use rejection::{ForkProof, Rejection};
 pub use trust::{LoggedBundle, Trust, Verified};
+pub use verify::{Given, Proven, Report};

@@ -1,6 +1,7 @@
 //! [`Pins`]: what a verifier is given before it hears of anything; [`LogPolicy`]: which log, and who must have seen it.
 
 use super::checkpoint::Checkpoint;
+use super::evidence::Measurement;
 use super::key::{VerifyingKey, WitnessKey};
 use super::proof::Proof;
 use super::rejection::Rejection;
@@ -51,19 +52,31 @@ impl LogPolicy {
     /// # Errors
     /// Why it does not.
     pub fn check(&self, entry: &[u8], proof: &Proof) -> Result<Checkpoint, Rejection> {
+        let checkpoint = self.check_log(proof)?;
+        self.check_witnesses(proof)?;
+        self.check_entry(entry, proof, &checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    /// The log's signature.
+    pub(super) fn check_log(&self, proof: &Proof) -> Result<Checkpoint, Rejection> {
         let note = &proof.checkpoint;
         let checkpoint = Checkpoint::read(note).map_err(|fault| Rejection::Malformed(fault.to_string()))?;
         if checkpoint.origin != self.log.name() {
             return Err(Rejection::WrongLog { found: checkpoint.origin, expected: self.log.name().to_owned() });
         }
         match note.signed_by(&self.log) {
-            Some(true) => {}
-            Some(false) => return Err(Rejection::LogSignatureBad),
-            None => return Err(Rejection::LogSignatureMissing),
+            Some(true) => Ok(checkpoint),
+            Some(false) => Err(Rejection::LogSignatureBad),
+            None => Err(Rejection::LogSignatureMissing),
         }
+    }
+
+    /// The witnesses' signatures; how many there are.
+    pub(super) fn check_witnesses(&self, proof: &Proof) -> Result<usize, Rejection> {
         let mut found = 0;
         for witness in &self.witnesses {
-            match note.cosigned_by(witness) {
+            match proof.checkpoint.cosigned_by(witness) {
                 Some(true) => found += 1,
                 Some(false) => return Err(Rejection::WitnessSignatureBad(witness.name().to_owned())),
                 None => {}
@@ -72,9 +85,14 @@ impl LogPolicy {
         if found < self.quorum {
             return Err(Rejection::TooFewWitnesses { found, needed: self.quorum });
         }
+        Ok(found)
+    }
+
+    /// The way from the entry to the root.
+    pub(super) fn check_entry(&self, entry: &[u8], proof: &Proof, checkpoint: &Checkpoint) -> Result<(), Rejection> {
         let leaf = tree::leaf_hash(entry);
         match tree::includes(&proof.hashes, checkpoint.size, &checkpoint.root, proof.index, leaf) {
-            true => Ok(checkpoint),
+            true => Ok(()),
             false => Err(Rejection::NotInLog),
         }
     }
@@ -99,6 +117,7 @@ impl LogPolicy {
 /// log log.example/fleets+...
 /// witness witness.example+...                         as many as there are
 /// quorum 1
+/// measurement nitro-pcr0 51e2...                      as many as there are, if code is to be known
 /// compiled-in                                         only where bundles hold whatever their not-after
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +136,8 @@ pub struct Pins {
     pub operator_evidence: VerifyingKey,
     /// The log, and who must have seen it.
     pub log: LogPolicy,
+    /// Code that may run: the evidence must name one of these, if there are any.
+    pub measurements: Vec<Measurement>,
     /// Takes bundles whatever their not-after: for an app that is compiled with keys, and may be old.
     pub compiled_in: bool,
 }
@@ -145,6 +166,7 @@ impl Pins {
         ];
         lines.extend(self.log.witnesses.iter().map(|witness| format!("witness {witness}")));
         lines.push(format!("quorum {}", self.log.quorum));
+        lines.extend(self.measurements.iter().map(|it| format!("measurement {} {}", it.kind, it.digest)));
         lines.extend(self.compiled_in.then(|| "compiled-in".to_owned()));
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
@@ -177,9 +199,23 @@ impl Pins {
         }
         let quorum = optional("quorum").and_then(|it| it.parse().ok()).ok_or_else(|| wrong("quorum is a number"))?;
         let log = LogPolicy::new(log, witnesses, quorum).map_err(|why| wrong(&why.to_string()))?;
+        let mut measurements = Vec::new();
+        while let Some(text) = optional("measurement") {
+            let (kind, digest) = text.split_once(' ').ok_or_else(|| wrong("a measurement is a kind and a digest"))?;
+            measurements.push(Measurement { kind: kind.to_owned(), digest: digest.to_owned() });
+        }
         let compiled_in = optional("compiled-in").is_some();
-        let pins =
-            Pins { namespace, epoch_min, auditor, operator, auditor_evidence, operator_evidence, log, compiled_in };
+        let pins = Pins {
+            namespace,
+            epoch_min,
+            auditor,
+            operator,
+            auditor_evidence,
+            operator_evidence,
+            log,
+            measurements,
+            compiled_in,
+        };
         pins.check(&pins.auditor, &pins.operator).map_err(|why| wrong(&why.to_string()))?;
         if pins.write() != text {
             return Err(wrong("a line is not known, or not written as it must be"));

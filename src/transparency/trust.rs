@@ -1,14 +1,14 @@
 //! [`Trust`]: what a verifier pins and has seen; the only way to a [`Verified`] bundle.
 
-use sha2::{Digest, Sha256};
-
 use super::bundle::Bundle;
 use super::checkpoint::Checkpoint;
+use super::fleet_keys::FleetKeys;
 use super::key::VerifyingKey;
 use super::note::Note;
 use super::pins::Pins;
 use super::proof::Proof;
 use super::rejection::{ForkProof, Rejection, read, signed_by_both};
+use crate::error::Fault;
 
 const MEMORY: &str = "strongroom memory v1";
 
@@ -40,6 +40,18 @@ impl Verified {
     /// SHA-256 of the bundle's text: what the channel binds.
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
+    }
+
+    /// What the artifact says.
+    ///
+    /// # Errors
+    /// As [`FleetKeys::read`]; [`Fault::Damaged`] if it is of another fleet than the bundle says.
+    pub fn fleet_keys(&self) -> Result<FleetKeys, Fault> {
+        let keys = FleetKeys::read(&self.artifact)?;
+        match keys.fleet == self.bundle.fleet {
+            true => Ok(keys),
+            false => Err(Fault::Damaged("the bundle is of another fleet than its keys".to_owned())),
+        }
     }
 
     /// The artifact's bytes.
@@ -118,6 +130,10 @@ impl Trust {
         Some([head.as_bytes(), &seen.note.write()].concat())
     }
 
+    pub(super) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     /// The last epoch that was accepted.
     pub fn epoch(&self) -> Option<u32> {
         self.seen.as_ref().map(|seen| seen.epoch)
@@ -139,26 +155,69 @@ impl Trust {
     /// # Errors
     /// Why it is not; nothing has changed then.
     pub fn accept(&mut self, bundles: &[LoggedBundle], artifact: &[u8], now_s: u64) -> Result<Verified, Rejection> {
-        let mut next = self.clone();
-        let mut last = None;
+        let (next, verified) = self.walk(bundles, artifact, now_s, &mut |_, _| {})?;
+        *self = next;
+        Ok(verified)
+    }
+
+    /// What [`Trust::accept`] comes to, step by step: each is told when it holds.
+    pub(super) fn walk(
+        &self,
+        bundles: &[LoggedBundle],
+        artifact: &[u8],
+        now_s: u64,
+        told: &mut dyn FnMut(&'static str, String),
+    ) -> Result<(Self, Verified), Rejection> {
+        let (mut next, mut followed) = (self.clone(), Vec::new());
         for LoggedBundle { note, proof } in bundles {
             let (bundle, entry) = next.follow(note)?;
-            let checkpoint = self.pins.log.check(&entry, proof)?;
-            last = Some((bundle, note.hash(), proof.index, checkpoint));
+            followed.push((bundle, entry, note, proof));
         }
-        let (bundle, hash, index, checkpoint) = last.ok_or_else(|| Rejection::Malformed("there is none".to_owned()))?;
+        let Some((bundle, _, note, proof)) = followed.last() else {
+            return Err(Rejection::Malformed("there is none".to_owned()));
+        };
         not_below(bundle.epoch, self.pins.epoch_min)?;
+        let (auditor, operator) = (next.auditor.name(), next.operator.name());
+        told("bundle", format!("{auditor} and {operator} have both signed the bundle of epoch {}", bundle.epoch));
+        told(
+            "epochs",
+            match self.seen.as_ref().map(|seen| seen.epoch) {
+                Some(seen) => format!("its epochs follow epoch {seen}, the last one seen, without a gap"),
+                None => format!("no bundle was seen before; {} is the least epoch allowed", self.pins.epoch_min),
+            },
+        );
+        let log = &self.pins.log;
+        let checkpoints: Vec<_> = followed.iter().map(|(.., proof)| log.check_log(proof)).collect::<Result<_, _>>()?;
+        told("log", format!("the checkpoints are signed by the log {}", log.log().name()));
+        let seen_by = followed.iter().map(|(.., proof)| log.check_witnesses(proof)).collect::<Result<Vec<_>, _>>()?;
+        let fewest = seen_by.iter().min().copied().unwrap_or(0);
+        told("witnesses", format!("{fewest} known witnesses have seen the log so; {} must have", log.quorum()));
+        for ((_, entry, _, proof), checkpoint) in followed.iter().zip(&checkpoints) {
+            log.check_entry(entry, proof, checkpoint)?;
+        }
+        let place = proof.index;
+        told("inclusion", format!("the bundle is entry {place} of the log, so everybody is shown the same keys"));
         if now_s < bundle.not_before_s {
             return Err(Rejection::NotYetValid { not_before_s: bundle.not_before_s });
         }
         if now_s > bundle.not_after_s && !self.pins.compiled_in {
             return Err(Rejection::Expired { not_after_s: bundle.not_after_s });
         }
-        if bundle.artifact != <[u8; 32]>::from(Sha256::digest(artifact)) {
+        told(
+            "dates",
+            match self.pins.compiled_in {
+                true => "the bundle has begun to hold; with keys compiled in its end does not count".to_owned(),
+                false => format!("the bundle holds now, until {} s", bundle.not_after_s),
+            },
+        );
+        if bundle.artifact != FleetKeys::hash(artifact) {
             return Err(Rejection::WrongArtifact);
         }
-        *self = next;
-        Ok(Verified { bundle, hash, artifact: artifact.to_vec(), index, checkpoint })
+        told("keys", "fleet-keys.json is, byte for byte, what the bundle names".to_owned());
+        let checkpoint = checkpoints.into_iter().next_back().ok_or(Rejection::NotInLog)?;
+        let hash = note.hash();
+        let verified = Verified { bundle: bundle.clone(), hash, artifact: artifact.to_vec(), index: place, checkpoint };
+        Ok((next, verified))
     }
 
     /// One step: everything but log, dates and artifact. Returns the bundle, and its entry in the log.

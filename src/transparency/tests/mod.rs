@@ -45,6 +45,7 @@ fn pins() -> Pins {
         auditor_evidence: key("evidence.auditor.example", 4).verifying_key(),
         operator_evidence: key("evidence.operator.example", 5).verifying_key(),
         log: LogPolicy::new(log_key().verifying_key(), witnesses, 2).unwrap(),
+        measurements: Vec::new(),
         compiled_in: false,
     }
 }
