@@ -6,9 +6,11 @@ mod corpus;
 
 use corpus::{Seeds, hold};
 use sha2::{Digest, Sha256};
+use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    Bundle, Checkpoint, Log, LogPolicy, LoggedBundle, Note, Pins, Proof, SigningKey, Trust, Witness, WitnessSigningKey,
+    Bundle, Checkpoint, Evidence, FleetKeys, Log, LogPolicy, LoggedBundle, Measurement, Note, Origin, Participant,
+    Pins, Proof, SigningKey, Step, Transcript, Trust, Witness, WitnessSigningKey,
 };
 
 fn key(name: &str, seed: u8) -> SigningKey {
@@ -58,6 +60,56 @@ fn delivered() -> LoggedBundle {
     LoggedBundle { note, proof: log.prove(index).unwrap() }
 }
 
+fn fleet_keys() -> Vec<u8> {
+    let policy = Policy { pinned: vec![[9; 32]], ..Policy::development() };
+    let (server_keys, channel_keys) = (vec![(1, [4; 32])], vec![(1, vec![5; 32])]);
+    let keys = FleetKeys { fleet: [1; 32], server_keys, channel_keys, policy };
+    let bytes = keys.write().unwrap();
+    assert_eq!(FleetKeys::read(&bytes), Ok(keys));
+    bytes
+}
+
+/// Of the empty artifact, by both.
+fn evidence() -> Vec<u8> {
+    let evidence = Evidence {
+        namespace: "example.org/backup".to_owned(),
+        fleet: "01".repeat(32),
+        origin: Origin::Ceremony {
+            transcript: "06".repeat(32),
+            attestations: Vec::new(),
+            measurement: Some(Measurement { kind: "nitro-pcr0".to_owned(), digest: "07".repeat(48) }),
+            rebuild: "make".to_owned(),
+        },
+    };
+    let artifact = Sha256::digest(b"").into();
+    let mut envelope = evidence.envelope(&artifact).unwrap();
+    let [auditor, operator] =
+        [("evidence.auditor.example", 3), ("evidence.operator.example", 4)].map(|(name, seed)| {
+            let key = key(name, seed);
+            envelope.sign(&key);
+            key.verifying_key()
+        });
+    assert_eq!(Evidence::of(&envelope, &artifact, &auditor, &operator), Ok(evidence));
+    envelope.write()
+}
+
+fn transcript() -> Vec<u8> {
+    let anna = key("anna", 21);
+    let transcript = Transcript {
+        namespace: "example.org/backup".to_owned(),
+        fleet: "01".repeat(32),
+        artifact: "08".repeat(32),
+        participants: vec![Participant { role: "auditor".to_owned(), key: anna.verifying_key().to_string() }],
+        steps: vec![Step { time_s: 1, what: "began".to_owned() }],
+        exceptions: vec!["a card was late".to_owned()],
+        destroyed: Vec::new(),
+    };
+    let mut envelope = transcript.envelope().unwrap();
+    envelope.sign(&anna);
+    assert_eq!(Transcript::of(&envelope), Ok(transcript));
+    envelope.write()
+}
+
 #[test]
 fn the_corpus_of_trust_is_what_this_file_makes() {
     let delivered = delivered();
@@ -75,6 +127,9 @@ fn the_corpus_of_trust_is_what_this_file_makes() {
     add(b'i', "pins", pins().write().as_bytes());
     add(b'm', "memory", &memory);
     add(b'v', "delivered", &[&note[..], &[0], &proof].concat());
+    add(b'k', "fleet-keys", &fleet_keys());
+    add(b'e', "evidence", &evidence());
+    add(b't', "transcript", &transcript());
     assert!(Bundle::read(&Note::read(&note).unwrap()).is_ok());
     assert!(Checkpoint::read(&delivered.proof.checkpoint).is_ok());
     assert_eq!(Proof::read(&proof), Ok(delivered.proof));

@@ -319,6 +319,51 @@ fn channel(words: &mut Words) {
     words.display(&target.import().unwrap().begin(&[1; 2000]).unwrap_err());
 }
 
+/// What is said of how keys came to be.
+#[cfg(feature = "transparency")]
+fn papers(
+    words: &mut Words,
+    trust: &mut strongroom::transparency::Trust,
+    bundles: &[strongroom::transparency::LoggedBundle],
+) {
+    use strongroom::transparency::{
+        Attested, Document, Evidence, FleetKeys, Given, Measurement, Origin, Participant, Step, Transcript,
+    };
+    let keys = FleetKeys {
+        fleet: [1; 32],
+        server_keys: vec![(1, [2; 32])],
+        channel_keys: vec![(1, vec![3; 32])],
+        policy: Policy::development(),
+    };
+    words.debug(&keys);
+    let measurement = Measurement { kind: "kind".to_owned(), digest: "digest".to_owned() };
+    words.debug(&measurement);
+    words.debug(&Attested { proves: "something".to_owned(), measurement: Some(measurement) });
+    words.debug(&Document { kind: "kind".to_owned(), sha256: "digest".to_owned() });
+    let origin = Origin::Rotation { ceremony: "04".repeat(32), reason: "a reason".to_owned() };
+    words.debug(&origin);
+    let evidence = Evidence { namespace: "words".to_owned(), fleet: "01".repeat(32), origin };
+    words.debug(&evidence);
+    words.debug(&evidence.envelope(&[5; 32]).unwrap());
+    let participant = Participant { role: "auditor".to_owned(), key: "a key".to_owned() };
+    let step = Step { time_s: NOW_S, what: "something".to_owned() };
+    words.debug(&participant);
+    words.debug(&step);
+    words.debug(&Transcript {
+        namespace: "words".to_owned(),
+        fleet: "01".repeat(32),
+        artifact: "05".repeat(32),
+        participants: vec![participant],
+        steps: vec![step],
+        exceptions: Vec::new(),
+        destroyed: Vec::new(),
+    });
+    let given = Given { bundles, artifact: b"", evidence: b"{}", documents: &[], attestations: &[] };
+    let report = trust.verify(&given, NOW_S);
+    words.debug(&report.proven[0]);
+    words.debug(&report);
+}
+
 /// What is said of bundles, and of those that are refused. All of it but the signers' seeds is for everybody.
 #[cfg(feature = "transparency")]
 fn bundles(words: &mut Words) {
@@ -374,6 +419,7 @@ fn bundles(words: &mut Words) {
     words.debug(&first[0]);
     words.debug(&first[0].proof);
     words.debug(&Checkpoint::read(&first[0].proof.checkpoint).unwrap());
+    papers(words, &mut trust.clone(), &first);
     words.debug(&trust.accept(&first, b"", NOW_S).unwrap());
     words.debug(&trust);
     let Err(fork) = trust.accept(&second, b"", NOW_S) else { panic!("a fork") };

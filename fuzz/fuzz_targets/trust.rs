@@ -9,7 +9,8 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use sha2::{Digest, Sha256};
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    Bundle, Checkpoint, LogPolicy, LoggedBundle, Note, Pins, Proof, SigningKey, Trust, WitnessSigningKey,
+    Bundle, Checkpoint, Envelope, Evidence, FleetKeys, LogPolicy, LoggedBundle, Note, Pins, Proof, SigningKey,
+    Transcript, Trust, WitnessSigningKey,
 };
 
 fuzz_target!(|data: &[u8]| -> Corpus {
@@ -20,6 +21,9 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         b'i' => whole(bytes, pinned, |pins| pins.write().into_bytes()),
         b'm' => remembered(bytes),
         b'v' => verified(bytes),
+        b'k' => again(bytes, |bytes| FleetKeys::read(bytes).ok(), |keys| keys.write().expect("what was read")),
+        b'e' => evident(bytes),
+        b't' => transcribed(bytes),
         _ => return Corpus::Reject,
     }
     Corpus::Keep
@@ -29,6 +33,32 @@ fuzz_target!(|data: &[u8]| -> Corpus {
 fn whole<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>, write: impl Fn(&T) -> Vec<u8>) {
     if let Some(value) = read(bytes) {
         assert_eq!(write(&value), bytes, "two encodings of one value");
+    }
+}
+
+/// JSON has many texts; what is accepted is understood again as what it was.
+fn again<T: PartialEq + std::fmt::Debug>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>, write: impl Fn(&T) -> Vec<u8>) {
+    if let Some(value) = read(bytes) {
+        assert_eq!(read(&write(&value)).as_ref(), Some(&value));
+    }
+}
+
+/// Evidence for the empty artifact: both have signed that of one namespace and fleet.
+fn evident(bytes: &[u8]) {
+    again(bytes, |bytes| Envelope::read(bytes).ok(), Envelope::write);
+    let Ok(envelope) = Envelope::read(bytes) else { return };
+    let pins = pins();
+    let artifact = Sha256::digest(b"").into();
+    if let Ok(evidence) = Evidence::of(&envelope, &artifact, &pins.auditor_evidence, &pins.operator_evidence) {
+        assert_eq!((&*evidence.namespace, &*evidence.fleet), ("example.org/backup", &*"01".repeat(32)));
+    }
+}
+
+fn transcribed(bytes: &[u8]) {
+    let Ok(envelope) = Envelope::read(bytes) else { return };
+    if let Ok(transcript) = Transcript::of(&envelope) {
+        let again = transcript.envelope().expect("what was read");
+        assert_eq!(again.payload_type(), envelope.payload_type());
     }
 }
 

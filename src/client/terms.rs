@@ -5,7 +5,11 @@ use subtle::ConstantTimeEq;
 
 use super::{Failure, Preset};
 use crate::account::AccountId;
+#[cfg(feature = "transparency")]
+use crate::error::Fault;
 use crate::limits::CONTEXT_MAX;
+#[cfg(feature = "transparency")]
+use crate::transparency::{FleetKeys, Verified};
 
 /// What a client holds a vault to. None of it is ever taken from a reply.
 ///
@@ -60,6 +64,40 @@ impl Terms {
     /// The default terms for a vault under development: no stretching, anything goes.
     pub fn development() -> Self {
         Terms { development: true, preset: Preset::Development, minimum: Preset::Development, ..Terms::default() }
+    }
+
+    /// The terms for a fleet whose keys are verified: its context, its client identity, its static keys.
+    ///
+    /// # Errors
+    /// [`Fault::Policy`] if the fleet is one for development: see [`Terms::of_development`]; else as
+    /// [`Verified::fleet_keys`].
+    #[cfg(feature = "transparency")]
+    pub fn of(verified: &Verified) -> Result<Self, Fault> {
+        let keys = verified.fleet_keys()?;
+        if keys.policy.development {
+            return Err(Fault::Policy("the fleet was made for development, and this client was not".to_owned()));
+        }
+        Ok(Terms::default().with(keys))
+    }
+
+    /// [`Terms::of`], and [`Terms::development`], for a fleet of either kind.
+    ///
+    /// # Errors
+    /// As [`Verified::fleet_keys`].
+    #[cfg(feature = "transparency")]
+    pub fn of_development(verified: &Verified) -> Result<Self, Fault> {
+        Ok(Terms::development().with(verified.fleet_keys()?))
+    }
+
+    #[cfg(feature = "transparency")]
+    fn with(self, keys: FleetKeys) -> Self {
+        let expected_server_keys = keys.server_keys.into_iter().map(|(_, key)| key).collect();
+        Terms {
+            context: keys.policy.context,
+            client_identity: keys.policy.client_identity,
+            expected_server_keys,
+            ..self
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Failure> {

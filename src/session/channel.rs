@@ -209,6 +209,13 @@ impl ChannelKeys {
         ChannelKey { number: *number, epoch, bundle, public_key: Box::new(*recipient.public_key()) }
     }
 
+    /// The numbers and public keys of all that open: the retired ones, and the present one last.
+    pub fn public_keys(&self) -> Vec<(u16, Vec<u8>)> {
+        let retired = self.retired.iter().map(|(number, _, recipient)| (*number, recipient));
+        let all = retired.chain([(self.current.0, &self.current.1)]);
+        all.map(|(number, recipient)| (number, recipient.public_key().to_vec())).collect()
+    }
+
     /// Opens requests at a state time, in seconds. One result each, in their order; a bad one never harms its neighbours.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 //! | T6 | a bundle is verified only with a proof that it is in the pinned log as a quorum of witnesses has seen that |
 //! | T7 | a log never signs a checkpoint that contradicts one it has signed, wherever it is cut short |
 //! | T8 | a witness cosigns only what continues the last checkpoint that it has cosigned |
+//! | T9 | a verification names the first step that does not hold, and every step before it holds |
 
 mod attestation;
 mod bundle;

@@ -54,6 +54,20 @@ impl Verified {
         }
     }
 
+    /// What requests to this fleet are sealed to: its newest channel key, bound to this bundle.
+    ///
+    /// # Errors
+    /// As [`Verified::fleet_keys`]; [`Fault::Damaged`] if it names no such key.
+    #[cfg(feature = "channel")]
+    pub fn channel_key(&self) -> Result<crate::session::ChannelKey, Fault> {
+        let keys = self.fleet_keys()?.channel_keys;
+        let newest =
+            keys.last().and_then(|(number, key)| Some((*number, Box::new(<[u8; _]>::try_from(&key[..]).ok()?))));
+        let (number, public_key) =
+            newest.ok_or_else(|| Fault::Damaged("the fleet has no channel key of the right length".to_owned()))?;
+        Ok(crate::session::ChannelKey { number, epoch: self.bundle.epoch, bundle: self.hash, public_key })
+    }
+
     /// The artifact's bytes.
     pub fn artifact(&self) -> &[u8] {
         &self.artifact

@@ -125,11 +125,11 @@ impl Export<'_> {
     /// V10: from here on no batch is under way that began before the last commit.
     fn wait_for_batches(&self) -> Result<(), Fault> {
         let _keeper = self.vault.keeper();
-        let (secrets, epochs) = {
+        let (secrets, epochs, bundles) = {
             let ring = self.vault.ring();
-            (ring.secrets.same(), Arc::clone(&ring.epochs))
+            (ring.secrets.same(), Arc::clone(&ring.epochs), Arc::clone(&ring.bundles))
         };
-        self.vault.put(Ring::new(&self.vault.policy, secrets, epochs)?);
+        self.vault.put(Ring::new(&self.vault.policy, secrets, epochs, bundles)?);
         Ok(())
     }
 

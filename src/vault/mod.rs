@@ -37,6 +37,8 @@
 //! | `strongroom_records_by_epoch` | gauge | live records by the epoch that they are sealed under, as of the last sweep |
 //! | `strongroom_checkpoint_seconds` | histogram | writing a checkpoint, beside which commits go on |
 
+#[cfg(all(feature = "channel", feature = "transparency"))]
+mod bundles;
 #[cfg(feature = "channel")]
 mod channel;
 mod clock;
@@ -185,7 +187,7 @@ impl Vault {
         if serial < known {
             return Err(turn::older_copy());
         }
-        let ring = RwLock::new(Arc::new(Ring::new(&policy, secrets, epochs)?));
+        let ring = RwLock::new(Arc::new(Ring::new(&policy, secrets, epochs, Arc::new([]))?));
         let vault = Vault { policy, journal, clock, keeper: Mutex::new(keeper), ring, fleet };
         if serial > known {
             // A turn was cut short between the keys and the journal (V7).

@@ -13,6 +13,9 @@ use crate::ledger::Policy;
 use crate::session::ChannelKeys;
 use crate::wrap::{EpochKeys, TicketKeys};
 
+/// Epochs and hashes of the bundles that name the keys.
+pub(super) type Bundles = Arc<[(u32, [u8; 32])]>;
+
 /// What stands for a bundle where there is none, in development.
 #[cfg(feature = "channel")]
 const NO_BUNDLE: [(u32, [u8; 32]); 1] = [(0, [0; 32])];
@@ -26,6 +29,8 @@ pub(super) struct Ring {
     pub(super) tickets: Arc<TicketKeys>,
     pub(super) digests: DigestKeys,
     pub(super) nonce_key: HmacKey,
+    /// Those that clients may have verified.
+    pub(super) bundles: Bundles,
     /// None where the policy wants a bundle and there is none.
     #[cfg(feature = "channel")]
     pub(super) channel: Option<ChannelKeys>,
@@ -33,13 +38,23 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Makes every key ready.
-    pub(super) fn new(policy: &Policy, secrets: Box<FleetSecrets>, epochs: Arc<EpochKeys>) -> Result<Self, Fault> {
+    pub(super) fn new(
+        policy: &Policy,
+        secrets: Box<FleetSecrets>,
+        epochs: Arc<EpochKeys>,
+        bundles: Bundles,
+    ) -> Result<Self, Fault> {
         let tickets = Arc::new(secrets.ticket_keys()?);
         let evaluator = Evaluator::new(policy, &secrets, Arc::clone(&epochs), Arc::clone(&tickets))?;
         let (digests, nonce_key) = (secrets.digest_keys()?, secrets.nonce_key());
         Ok(Ring {
             #[cfg(feature = "channel")]
-            channel: if policy.development { Some(secrets.channel_keys(&NO_BUNDLE)?) } else { None },
+            channel: match &bundles[..] {
+                [] if !policy.development => None,
+                [] => Some(secrets.channel_keys(&NO_BUNDLE)?),
+                some => Some(secrets.channel_keys(some)?),
+            },
+            bundles,
             secrets,
             epochs,
             evaluator,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::Vault;
 use super::custody::Keeper;
 use super::keys::{FleetSecrets, IN_USE, Numbered, no_number, with_one_more, with_server};
-use super::ring::Ring;
+use super::ring::{Bundles, Ring};
 use crate::error::{Fault, Refusal};
 use crate::ledger::{Command, Verdict};
 use crate::wrap::EpochKeys;
@@ -315,9 +315,9 @@ impl Vault {
         for epoch in &over {
             keeper.root.destroy(*epoch)?;
         }
-        let secrets = ring.secrets.same();
+        let (secrets, bundles) = (ring.secrets.same(), Arc::clone(&ring.bundles));
         drop(ring);
-        self.put(Ring::new(&self.policy, secrets, Arc::new(keeper.load()?))?);
+        self.put(Ring::new(&self.policy, secrets, Arc::new(keeper.load()?), bundles)?);
         tracing::info!(epoch_min, "epochs have ended, and their root keys are destroyed");
         Ok(())
     }
@@ -332,7 +332,7 @@ impl Vault {
         let serial = secrets.serial;
         let sealed = secrets.seal(&epochs)?;
         // Made ready first: what cannot be used is not kept.
-        let ring = Ring::new(&self.policy, secrets, epochs)?;
+        let ring = Ring::new(&self.policy, secrets, epochs, self.bundles())?;
         keeper.store.write(&sealed)?;
         self.commit_turn(Command::TurnKeys { serial })?;
         self.put(ring);
@@ -363,6 +363,11 @@ impl Vault {
     /// The keys of this moment.
     pub(super) fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The bundles of this moment.
+    pub(super) fn bundles(&self) -> Bundles {
+        Arc::clone(&self.ring().bundles)
     }
 
     /// The places of the keys: one turn at a time.

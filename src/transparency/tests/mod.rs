@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bundles;
+mod evidence;
 mod log;
 
 use sha2::{Digest, Sha256};

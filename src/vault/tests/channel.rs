@@ -1,5 +1,7 @@
 //! The channel: requests and replies that nobody between client and vault can read, whatever comes of them.
 
+use std::sync::Arc;
+
 use super::person::Person;
 use super::{vault, vault_with};
 use crate::account::AccountId;
@@ -140,7 +142,11 @@ fn a_vault_that_is_not_for_development_serves_no_key_without_a_bundle() {
     // Such a vault is not made yet, so its ring is made by hand.
     let (vault, _) = vault_with(Policy::development());
     let policy = Policy { development: false, ..Policy::development() };
-    let ring =
-        crate::vault::ring::Ring::new(&policy, vault.ring().secrets.same(), vault.ring().epochs.clone()).unwrap();
-    assert!(ring.channel.is_none());
+    let ring = |bundles| {
+        let (secrets, epochs) = (vault.ring().secrets.same(), vault.ring().epochs.clone());
+        crate::vault::ring::Ring::new(&policy, secrets, epochs, bundles).unwrap()
+    };
+    assert!(ring(Arc::new([])).channel.is_none());
+    let served = ring(Arc::new([(7, [8; 32])])).channel.unwrap().key();
+    assert_eq!((served.epoch, served.bundle), (7, [8; 32]));
 }

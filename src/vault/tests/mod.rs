@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attempts;
+#[cfg(all(feature = "channel", feature = "transparency", feature = "client"))]
+mod bundles;
 #[cfg(feature = "channel")]
 mod channel;
 mod person;
