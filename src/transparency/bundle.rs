@@ -98,6 +98,15 @@ impl Bundle {
         Ok(Note::unsigned(lines.iter().map(|line| format!("{line}\n")).collect()))
     }
 
+    /// Reads the text alone, as it is before anybody has signed it.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`].
+    pub fn parse(text: &[u8]) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(text).map_err(|_| Fault::Damaged("this text is not a bundle".to_owned()))?;
+        Bundle::read(&Note::unsigned(text.to_owned()))
+    }
+
     /// Reads the text of a note. That says nothing of who signed it.
     ///
     /// # Errors

@@ -80,6 +80,11 @@ impl Envelope {
         Sha256::digest(bytes).into()
     }
 
+    /// The key ids of its signatures, which prove nothing.
+    pub fn signers(&self) -> impl Iterator<Item = &str> {
+        self.signatures.iter().map(|(keyid, _)| &**keyid)
+    }
+
     /// What kind of document it is.
     pub fn payload_type(&self) -> &str {
         &self.payload_type

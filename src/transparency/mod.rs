@@ -28,6 +28,7 @@ mod key;
 mod log;
 mod note;
 mod pins;
+mod plexi;
 mod proof;
 mod rejection;
 mod tree;
@@ -47,6 +48,7 @@ pub use key::{PrivateKey, PublicKey, SigningKey, VerifyingKey, WitnessKey, Witne
 pub use log::{ENTRY_MAX, Log, LogView};
 pub use note::{NOTE_MAX, Note};
 pub use pins::{LogPolicy, Pins};
+pub use plexi::EpochSignature;
 pub use proof::Proof;
 pub use rejection::{ForkProof, Rejection};
 pub use trust::{LoggedBundle, Trust, Verified};

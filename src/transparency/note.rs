@@ -37,8 +37,8 @@ impl Line {
 }
 
 impl Note {
-    /// A text that nobody has signed yet: lines, each with its end.
-    pub(super) fn unsigned(text: String) -> Self {
+    /// A text that nobody has signed yet: lines, each with its end. What can be read again has a signature.
+    pub fn unsigned(text: String) -> Self {
         Note { text, signatures: Vec::new() }
     }
 
@@ -75,6 +75,11 @@ impl Note {
     /// The signed text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The names of its signature lines, which prove nothing.
+    pub fn signers(&self) -> impl Iterator<Item = &str> {
+        self.signatures.iter().map(|line| &*line.name)
     }
 
     /// SHA-256 of the text: what other notes and the channel name it by.
@@ -114,8 +119,9 @@ impl Note {
         }))
     }
 
-    /// The text and one line of each of these two keys, in this order: what a log's entry is made of.
-    pub(super) fn only(&self, first: &VerifyingKey, second: &VerifyingKey) -> Vec<u8> {
+    /// The text and one line of each of these two keys, in this order: what a log takes of a bundle. Whether the lines are
+    /// there, and good, is for [`Trust::entries`](super::Trust::entries) to say.
+    pub fn entry(&self, first: &VerifyingKey, second: &VerifyingKey) -> Vec<u8> {
         let mut bytes = format!("{}\n", self.text).into_bytes();
         for key in [first, second] {
             bytes.extend(self.of(key.name(), key.id()).next().map(Line::write).unwrap_or_default());

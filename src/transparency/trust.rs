@@ -153,6 +153,18 @@ impl Trust {
         self.seen.as_ref().map(|seen| seen.epoch)
     }
 
+    /// Of all bundles that are published, in order, those that [`Trust::accept`] is to be given: the ones after the last that
+    /// was accepted, or, where that is the last or there was none, the last alone.
+    pub fn unseen<'a>(&self, bundles: &'a [LoggedBundle]) -> &'a [LoggedBundle] {
+        let epoch = |it: &LoggedBundle| Bundle::read(&it.note).map_or(u32::MAX, |bundle| bundle.epoch);
+        let last = bundles.len().saturating_sub(1);
+        let first = match self.epoch() {
+            Some(seen) => bundles.partition_point(|it| epoch(it) <= seen).min(last),
+            None => last,
+        };
+        &bundles[first..]
+    }
+
     /// What a log is to take for these bundles, which follow the last that was accepted: all is held but log, dates and
     /// artifact. Of each it is the text and the two signatures that hold at its epoch, so that nobody's line changes it.
     ///
@@ -245,7 +257,7 @@ impl Trust {
         {
             signed_by_both(note, &seen.auditor, &seen.operator)?;
             if note.hash() == seen.note.hash() {
-                return Ok((bundle, note.only(&seen.auditor, &seen.operator)));
+                return Ok((bundle, note.entry(&seen.auditor, &seen.operator)));
             }
             let (first, second) = (seen.note.clone(), note.clone());
             return Err(Rejection::Fork(Box::new(ForkProof { epoch: bundle.epoch, first, second })));
@@ -275,7 +287,7 @@ impl Trust {
             }
         }
         self.pins.check(&self.auditor, &self.operator)?;
-        let entry = note.only(&auditor, &operator);
+        let entry = note.entry(&auditor, &operator);
         self.seen = Some(Seen { epoch: bundle.epoch, fleet: bundle.fleet, note: note.clone(), auditor, operator });
         Ok((bundle, entry))
     }

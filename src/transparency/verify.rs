@@ -7,6 +7,7 @@ use super::bundle::hex;
 use super::envelope::Envelope;
 use super::evidence::{Document, Evidence, Measurement, Origin, Transcript};
 use super::fleet_keys::FleetKeys;
+use super::rejection::{ForkProof, Rejection};
 use super::trust::{LoggedBundle, Trust, Verified};
 
 /// What there is to be verified.
@@ -40,6 +41,8 @@ pub struct Report {
     pub proven: Vec<Proven>,
     /// The fleet's keys, if all steps hold; or why the first one that does not does not.
     pub outcome: Result<Verified, String>,
+    /// What proves that the two signers said two things, if that is why.
+    pub fork: Option<Box<ForkProof>>,
 }
 
 impl Trust {
@@ -48,13 +51,19 @@ impl Trust {
     pub fn verify(&mut self, given: &Given, now_s: u64) -> Report {
         let mut proven = Vec::new();
         let mut told = |step, proves| proven.push(Proven { step, proves });
-        let walked = self.walk(given.bundles, given.artifact, now_s, &mut told);
-        let outcome = walked.map_err(|why| why.to_string()).and_then(|(next, verified)| {
-            self.born(given, &verified, &mut told)?;
-            *self = next;
-            Ok(verified)
-        });
-        Report { proven, outcome }
+        let mut fork = None;
+        let outcome = match self.walk(given.bundles, given.artifact, now_s, &mut told) {
+            Ok((next, verified)) => self.born(given, &verified, &mut told).map(|()| {
+                *self = next;
+                verified
+            }),
+            Err(why) => {
+                let words = why.to_string();
+                fork = if let Rejection::Fork(proof) = why { Some(proof) } else { None };
+                Err(words)
+            }
+        };
+        Report { proven, outcome, fork }
     }
 
     /// How the keys came to be.

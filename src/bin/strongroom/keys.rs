@@ -1,7 +1,6 @@
 //! `strongroom keys`: what keys a vault holds, and turning them. The vault must not be open elsewhere.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,6 +11,7 @@ use strongroom::vault::{Config, KeyStatus, Pace, TicketKeyStatus, Turn, Vault};
 use strongroom::wrap::{TokenConfig, TokenRoot};
 use zeroize::Zeroize;
 
+use crate::file::{tell, write_new};
 use crate::measure::Outcome;
 use crate::transfer;
 
@@ -24,6 +24,13 @@ pub(crate) enum Keys {
         /// Write JSON to standard output, and nothing else
         #[arg(long)]
         json: bool,
+    },
+    /// Write fleet-keys.json anew, after a turn of the server's or the channel's keys
+    Artifact {
+        #[command(flatten)]
+        place: Place,
+        /// Where to write it
+        file: PathBuf,
     },
     /// Turn a kind of key: a new one is drawn and used from now on
     ///
@@ -152,7 +159,27 @@ impl Place {
         if !self.folder.join("keys").exists() {
             return Err(format!("{} holds no vault", self.folder.display()).into());
         }
-        let config = match (self.token_module, self.token_label) {
+        Ok(Vault::open_as_made(self.config()?)?)
+    }
+
+    /// For a vault that is to be made there.
+    pub(crate) fn new_config(self) -> Outcome<Config> {
+        if self.folder.join("keys").exists() {
+            return Err(format!("{} holds a vault already", self.folder.display()).into());
+        }
+        self.config()
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
+    pub(crate) fn in_token(&self) -> bool {
+        self.token_module.is_some()
+    }
+
+    fn config(self) -> Outcome<Config> {
+        Ok(match (self.token_module, self.token_label) {
             (Some(module), Some(token)) => {
                 let pin = match &self.pin_file {
                     Some(path) => first_line(fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?),
@@ -163,8 +190,7 @@ impl Place {
                 Config::development_with(&self.folder, Box::new(root))?
             }
             _ => Config::development(&self.folder)?,
-        };
-        Ok(Vault::open_as_made(config)?)
+        })
     }
 }
 
@@ -181,6 +207,11 @@ pub(crate) fn run(command: Keys) -> Outcome<()> {
         Keys::Status { place, json } => {
             let status = place.open()?.keys()?;
             if json { tell(&in_json(&status).to_string()) } else { tell(&in_words(&status)) }
+        }
+        Keys::Artifact { place, file } => {
+            let artifact = place.open()?.fleet_keys()?.write()?;
+            write_new(&file, &artifact)?;
+            tell(&format!("the fleet's keys are in {}; evidence and the next bundle are to name them", file.display()))
         }
         Keys::Rotate { place, kind, bundle_not_after } => {
             let vault = place.open()?;
@@ -245,15 +276,6 @@ fn rewrap(vault: &Vault, rate: Option<u32>) -> Outcome<()> {
             done.epoch
         ),
     })
-}
-
-/// Writes what was asked for; that nobody reads it is no failure.
-pub(crate) fn tell(words: &str) -> Outcome<()> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{words}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        done => Ok(done?),
-    }
 }
 
 fn in_words(status: &KeyStatus) -> String {

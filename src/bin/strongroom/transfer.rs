@@ -1,7 +1,6 @@
 //! `strongroom keys offer|export|import`: accounts that move to another vault, by way of a folder of parcels.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +8,7 @@ use strongroom::account::AccountId;
 use strongroom::ledger::{Moving, Side, Tally};
 use strongroom::vault::{Offer, Parcel, Vault};
 
-use crate::keys::tell;
+use crate::file::{read, read_if_there, tell, write_whole};
 use crate::measure::Outcome;
 
 const HELLO: &str = "hello";
@@ -83,29 +82,4 @@ fn counted(tally: &Tally) -> String {
 
 fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:06}.parcel"))
-}
-
-fn read(path: &Path) -> Outcome<Vec<u8>> {
-    Ok(fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?)
-}
-
-fn read_if_there(path: &Path) -> Outcome<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        read => Ok(Some(read.map_err(|error| format!("{}: {error}", path.display()))?)),
-    }
-}
-
-/// Writes a file so that after a crash it is whole or not there.
-fn write_whole(path: &Path, bytes: &[u8]) -> Outcome<()> {
-    let written = || {
-        let partial = path.with_extension("partial");
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    };
-    Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)
 }

@@ -21,6 +21,14 @@ fn honest_people_get_through() {
     let mut new = Trust::new(Pins { epoch_min: 3, ..pins() }).unwrap();
     new.accept(&logged(&notes[3..]), ARTIFACT, NOW_S).unwrap();
     assert_eq!((off.epoch(), new.epoch()), (Some(4), Some(4)));
+    // Each finds its own part of what is published.
+    let all = logged(&notes);
+    let epochs = |trust: &Trust| trust.unseen(&all).iter().map(|it| Bundle::read(&it.note).unwrap().epoch).collect();
+    let mut first = trust();
+    first.accept(&all[..1], ARTIFACT, NOW_S).unwrap();
+    let found: [Vec<u32>; 3] = [epochs(&trust()), epochs(&first), epochs(&always)];
+    assert_eq!(found, [vec![4], vec![2, 3, 4], vec![4]]);
+    assert!(trust().unseen(&[]).is_empty());
     // Of those in between only the last must hold today.
     let mut old = bundle(2, notes.first());
     (old.not_before_s, old.not_after_s) = (1, 2);

@@ -4,6 +4,7 @@
 mod bundles;
 mod evidence;
 mod log;
+mod plexi;
 
 use sha2::{Digest, Sha256};
 
@@ -111,7 +112,7 @@ fn logged(notes: &[Note]) -> Vec<LoggedBundle> {
 
 fn logged_by(notes: &[Note], auditor: &SigningKey, operator: &SigningKey) -> Vec<LoggedBundle> {
     let (auditor, operator) = (auditor.verifying_key(), operator.verifying_key());
-    let entries: Vec<_> = notes.iter().map(|note| note.only(&auditor, &operator)).collect();
+    let entries: Vec<_> = notes.iter().map(|note| note.entry(&auditor, &operator)).collect();
     let bundle = |(note, proof): (&Note, Proof)| LoggedBundle { note: note.clone(), proof };
     notes.iter().zip(proofs(&entries)).map(bundle).collect()
 }

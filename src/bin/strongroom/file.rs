@@ -1,0 +1,85 @@
+//! Files that commands read and write, and words to standard output.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use strongroom::transparency::PrivateKey;
+use zeroize::Zeroizing;
+
+use crate::measure::Outcome;
+
+/// Writes what was asked for; that nobody reads it is no failure.
+pub(crate) fn tell(words: &str) -> Outcome<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{words}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+pub(crate) fn read(path: &Path) -> Outcome<Vec<u8>> {
+    Ok(fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?)
+}
+
+pub(crate) fn read_if_there(path: &Path) -> Outcome<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => Ok(Some(read.map_err(|error| format!("{}: {error}", path.display()))?)),
+    }
+}
+
+/// Writes a file so that after a crash it is whole or not there.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome<()> {
+    let written = || {
+        let partial = path.with_extension("partial");
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    };
+    Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)
+}
+
+/// Writes a file that must not be there yet.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Outcome<()> {
+    if path.exists() {
+        return Err(format!("{} is there already", path.display()).into());
+    }
+    write_whole(path, bytes)
+}
+
+pub(crate) fn read_text(path: &Path) -> Outcome<String> {
+    Ok(String::from_utf8(read(path)?).map_err(|_| format!("{} is not text", path.display()))?)
+}
+
+/// Reads a private key; a file that others may read is refused.
+pub(crate) fn read_key<const ALGORITHM: u8>(path: &Path) -> Outcome<PrivateKey<ALGORITHM>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(format!("{} may be read by others; chmod 600 it, or take another key", path.display()).into());
+        }
+    }
+    let text = Zeroizing::new(read_text(path)?);
+    Ok(PrivateKey::read(text.trim_end()).map_err(|fault| format!("{}: {fault}", path.display()))?)
+}
+
+/// Writes a private key into a new file that only its owner may read.
+pub(crate) fn write_key<const ALGORITHM: u8>(path: &Path, key: &PrivateKey<ALGORITHM>) -> Outcome<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = || {
+        let mut file = options.open(path)?;
+        file.write_all(key.write().expose())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
+    };
+    Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)
+}
