@@ -3,14 +3,16 @@
 
 #[path = "model/corpus.rs"]
 mod corpus;
+#[path = "model/enclave.rs"]
+mod enclave;
 
 use corpus::{Seeds, hold};
 use sha2::{Digest, Sha256};
 use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    Bundle, Checkpoint, Evidence, FleetKeys, Log, LogPolicy, LoggedBundle, Measurement, Note, Origin, Participant,
-    Pins, Proof, SigningKey, Step, Transcript, Trust, Witness, WitnessSigningKey,
+    AttestationVerifier, Bundle, Checkpoint, Document, Evidence, FleetKeys, Log, LogPolicy, LoggedBundle, Measurement,
+    Nitro, Note, Origin, Participant, Pins, Proof, SigningKey, Step, Transcript, Trust, Witness, WitnessSigningKey,
 };
 
 fn key(name: &str, seed: u8) -> SigningKey {
@@ -110,6 +112,15 @@ fn transcript() -> Vec<u8> {
     envelope.write()
 }
 
+/// A root behind its length in two bytes, and a document.
+fn attestation() -> Vec<u8> {
+    let (root, case) = (enclave::chain()[0].certificate(), enclave::case());
+    let document = case.document();
+    let named = Document { kind: "aws-nitro".to_owned(), sha256: String::new(), nonce: case.nonce.clone() };
+    assert!(Nitro::new(&root).unwrap().verify(&document, &named, &case.born).is_ok());
+    [&(root.len() as u16).to_be_bytes()[..], &root, &document].concat()
+}
+
 #[test]
 fn the_corpus_of_trust_is_what_this_file_makes() {
     let delivered = delivered();
@@ -130,6 +141,7 @@ fn the_corpus_of_trust_is_what_this_file_makes() {
     add(b'k', "fleet-keys", &fleet_keys());
     add(b'e', "evidence", &evidence());
     add(b't', "transcript", &transcript());
+    add(b'a', "attestation", &attestation());
     assert!(Bundle::read(&Note::read(&note).unwrap()).is_ok());
     assert!(Checkpoint::read(&delivered.proof.checkpoint).is_ok());
     assert_eq!(Proof::read(&proof), Ok(delivered.proof));

@@ -339,7 +339,7 @@ fn papers(
     let measurement = Measurement { kind: "kind".to_owned(), digest: "digest".to_owned() };
     words.debug(&measurement);
     words.debug(&Attested { proves: "something".to_owned(), measurement: Some(measurement) });
-    words.debug(&Document { kind: "kind".to_owned(), sha256: "digest".to_owned() });
+    words.debug(&Document { kind: "kind".to_owned(), sha256: "digest".to_owned(), nonce: None });
     let origin = Origin::Rotation { ceremony: "04".repeat(32), reason: "a reason".to_owned() };
     words.debug(&origin);
     let evidence = Evidence { namespace: "words".to_owned(), fleet: "01".repeat(32), origin };

@@ -9,8 +9,8 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use sha2::{Digest, Sha256};
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    Bundle, Checkpoint, Envelope, Evidence, FleetKeys, LogPolicy, LoggedBundle, Note, Pins, Proof, SigningKey,
-    Transcript, Trust, WitnessSigningKey,
+    AttestationVerifier, Bundle, Checkpoint, Document, Envelope, Evidence, FleetKeys, LogPolicy, LoggedBundle,
+    Measurement, Nitro, Note, Pins, Proof, SigningKey, Transcript, Trust, WitnessSigningKey,
 };
 
 fuzz_target!(|data: &[u8]| -> Corpus {
@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         b'k' => again(bytes, |bytes| FleetKeys::read(bytes).ok(), |keys| keys.write().expect("what was read")),
         b'e' => evident(bytes),
         b't' => transcribed(bytes),
+        b'a' => attested(bytes),
         _ => return Corpus::Reject,
     }
     Corpus::Keep
@@ -37,7 +38,11 @@ fn whole<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>, write: impl Fn(&T) 
 }
 
 /// JSON has many texts; what is accepted is understood again as what it was.
-fn again<T: PartialEq + std::fmt::Debug>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>, write: impl Fn(&T) -> Vec<u8>) {
+fn again<T: PartialEq + std::fmt::Debug>(
+    bytes: &[u8],
+    read: impl Fn(&[u8]) -> Option<T>,
+    write: impl Fn(&T) -> Vec<u8>,
+) {
     if let Some(value) = read(bytes) {
         assert_eq!(read(&write(&value)).as_ref(), Some(&value));
     }
@@ -60,6 +65,16 @@ fn transcribed(bytes: &[u8]) {
         let again = transcript.envelope().expect("what was read");
         assert_eq!(again.payload_type(), envelope.payload_type());
     }
+}
+
+/// A root behind its length, and a document: that of the only enclave whose keys anybody has.
+fn attested(bytes: &[u8]) {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return };
+    let Some((root, document)) = rest.split_at_checked(u16::from_be_bytes(*length).into()) else { return };
+    let named = Document { kind: "aws-nitro".to_owned(), sha256: String::new(), nonce: Some("42".repeat(20)) };
+    let attested = Nitro::new(root).and_then(|nitro| nitro.verify(document, &named, &[0x5e; 32]));
+    let measurement = Some(Measurement { kind: "nitro-pcr0".to_owned(), digest: "aa".repeat(48) });
+    assert!(attested.is_err() || attested.is_ok_and(|it| it.measurement == measurement), "a document nobody signed");
 }
 
 fn pinned(bytes: &[u8]) -> Option<Pins> {

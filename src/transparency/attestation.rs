@@ -1,6 +1,6 @@
 //! What hardware says of itself: documents by kind, and who judges them.
 
-use super::evidence::Measurement;
+use super::evidence::{Document, Measurement};
 use crate::error::Fault;
 
 /// What an attestation shows.
@@ -17,9 +17,10 @@ pub trait AttestationVerifier {
     /// The kind, as evidence names it.
     fn kind(&self) -> &str;
 
-    /// What a document shows of the hardware in which the keys of this artifact, by its SHA-256, were born.
+    /// What a document, as the evidence names it, shows of the hardware in which the keys of this artifact, by its SHA-256,
+    /// were born.
     ///
     /// # Errors
     /// [`Fault::Damaged`] if it is not a document of this kind; [`Fault::Key`] if it shows nothing of that hardware.
-    fn verify(&self, document: &[u8], artifact: &[u8; 32]) -> Result<Attested, Fault>;
+    fn verify(&self, document: &[u8], named: &Document, artifact: &[u8; 32]) -> Result<Attested, Fault>;
 }

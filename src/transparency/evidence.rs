@@ -68,6 +68,9 @@ pub struct Document {
     pub kind: String,
     /// SHA-256 of its bytes, in hex.
     pub sha256: String,
+    /// What the auditor asked the hardware to say again, in hex, so that it is no document of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]

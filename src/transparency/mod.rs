@@ -26,6 +26,8 @@ mod evidence;
 mod fleet_keys;
 mod key;
 mod log;
+#[cfg(feature = "nitro")]
+mod nitro;
 mod note;
 mod pins;
 mod plexi;
@@ -46,6 +48,8 @@ pub use evidence::{Document, Evidence, Measurement, Origin, Participant, Step, T
 pub use fleet_keys::FleetKeys;
 pub use key::{PrivateKey, PublicKey, SigningKey, VerifyingKey, WitnessKey, WitnessSigningKey};
 pub use log::{ENTRY_MAX, Log, LogView};
+#[cfg(feature = "nitro")]
+pub use nitro::Nitro;
 pub use note::{NOTE_MAX, Note};
 pub use pins::{LogPolicy, Pins};
 pub use plexi::EpochSignature;

@@ -112,11 +112,12 @@ impl Trust {
         };
         told("ceremony", format!("{people} people have signed the {steps} steps of the ceremony; {exceptions}"));
         let mut attested = Vec::new();
-        for Document { kind, sha256 } in attestations {
+        for named in attestations {
+            let Document { kind, sha256, .. } = named;
             let bytes = document(given, sha256).ok_or_else(|| format!("an attestation of kind {kind} is missing"))?;
             let verifier = given.attestations.iter().find(|it| it.kind() == kind);
             let verifier = verifier.ok_or_else(|| format!("nobody here can judge attestations of kind {kind}"))?;
-            let found = verifier.verify(bytes, &artifact).map_err(words)?;
+            let found = verifier.verify(bytes, named, &artifact).map_err(words)?;
             told("attestation", found.proves);
             attested.extend(found.measurement);
         }

@@ -12,7 +12,7 @@ use crate::signer::read_pins;
 #[derive(Subcommand)]
 pub(crate) enum BundleCommand {
     /// Make the next bundle, to be signed by auditor and operator
-    Make(Make),
+    Make(Box<Make>),
     /// Sign a bundle, in place of an earlier signature by the same key
     ///
     /// Look at it first: `strongroom bundle show`.
@@ -73,7 +73,7 @@ pub(crate) struct Make {
 
 pub(crate) fn run(command: BundleCommand) -> Outcome<()> {
     match command {
-        BundleCommand::Make(options) => make(options),
+        BundleCommand::Make(options) => make(*options),
         BundleCommand::Sign { key, file } => {
             let (key, mut note): (SigningKey, _) = (read_key(&key)?, read_unsigned(&file)?);
             // What is no bundle is not signed.

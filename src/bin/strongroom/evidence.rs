@@ -48,7 +48,7 @@ pub(crate) struct Make {
     /// The transcript of the ceremony, signed by everybody who was there
     #[arg(long, required_unless_present = "rotation_of")]
     transcript: Option<PathBuf>,
-    /// What hardware says of itself, as KIND=FILE; as many as there are
+    /// What hardware says of itself, as KIND=FILE, or KIND:NONCE=FILE with what it was asked to say again, in hex
     #[arg(long, requires = "transcript")]
     attestation: Vec<String>,
     /// The digest of the code that runs, as KIND=DIGEST
@@ -105,7 +105,11 @@ fn make(options: Make) -> Outcome<()> {
             }
             let attestation = |text: &String| -> Outcome<Document> {
                 let (kind, file) = pair(text)?;
-                Ok(Document { kind, sha256: digest(&read(file.as_ref())?) })
+                let (kind, nonce) = match kind.split_once(':') {
+                    Some((kind, nonce)) => (kind.to_owned(), Some(nonce.to_owned())),
+                    None => (kind, None),
+                };
+                Ok(Document { kind, sha256: digest(&read(file.as_ref())?), nonce })
             };
             let measurement = |text: &String| -> Outcome<Measurement> {
                 let (kind, digest) = pair(text)?;

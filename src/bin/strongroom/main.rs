@@ -59,12 +59,12 @@ enum Command {
     /// Begin a fleet: draw its keys, fix its policy, and write down how that went
     ///
     /// Makes the vault's folder, fleet-keys.json for the bundle, and a transcript for everybody who is here to sign.
-    Ceremony(evidence::Ceremony),
+    Ceremony(Box<evidence::Ceremony>),
     /// Keys of those who sign
     #[command(subcommand)]
     Signer(signer::Signer),
     /// Write down what verifiers are given before they hear of anything
-    Pins(signer::PinsOptions),
+    Pins(Box<signer::PinsOptions>),
     /// Write a shell's completions to standard output
     Completions {
         /// The shell
@@ -100,9 +100,9 @@ fn run(command: Command) -> measure::Outcome<ExitCode> {
         Command::Bundle(command) => bundle::run(command)?,
         Command::Log(command) => return log::run(command),
         Command::Evidence(command) => evidence::run(command)?,
-        Command::Ceremony(options) => evidence::ceremony(options)?,
+        Command::Ceremony(options) => evidence::ceremony(*options)?,
         Command::Signer(command) => signer::run(command)?,
-        Command::Pins(options) => signer::pins(options)?,
+        Command::Pins(options) => signer::pins(*options)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "strongroom", &mut std::io::stdout());
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use strongroom::transparency::{Bundle, Given, LoggedBundle, Proof, Trust};
+use strongroom::transparency::{AttestationVerifier, Bundle, Given, LoggedBundle, Nitro, Proof, Trust};
 
 use crate::bundle::{hex, read_bundle};
 use crate::file::{read, read_if_there, tell, write_whole};
@@ -22,6 +22,9 @@ pub(crate) struct Verify {
     /// What was accepted last, if it was kept; written anew where this ends well
     #[arg(long)]
     memory: Option<PathBuf>,
+    /// The root certificate, in DER, under which attestations of AWS Nitro enclaves are judged
+    #[arg(long)]
+    nitro_root: Option<PathBuf>,
     /// The time at which it must hold, in seconds since 1970; now, if not given
     #[arg(long)]
     at: Option<u64>,
@@ -45,8 +48,15 @@ pub(crate) fn run(options: Verify) -> Outcome<()> {
     let (artifact, evidence) =
         (read(&options.folder.join("fleet-keys.json"))?, read(&options.folder.join("evidence.json"))?);
     let bundles = trust.unseen(&published).to_vec();
-    let given =
-        Given { bundles: &bundles, artifact: &artifact, evidence: &evidence, documents: &documents, attestations: &[] };
+    let nitro = options.nitro_root.as_deref().map(|path| Outcome::Ok(Nitro::new(&read(path)?)?)).transpose()?;
+    let attestations: Vec<_> = nitro.iter().map(|it| it as &dyn AttestationVerifier).collect();
+    let given = Given {
+        bundles: &bundles,
+        artifact: &artifact,
+        evidence: &evidence,
+        documents: &documents,
+        attestations: &attestations,
+    };
     let report = trust.verify(&given, options.at.map_or_else(now_s, Ok)?);
     if options.json {
         let steps: Vec<_> = report.proven.iter().map(|it| json!({ "step": it.step, "proves": it.proves })).collect();

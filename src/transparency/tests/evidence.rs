@@ -29,7 +29,7 @@ impl AttestationVerifier for Toy {
         "toy"
     }
 
-    fn verify(&self, document: &[u8], artifact: &[u8; 32]) -> Result<Attested, Fault> {
+    fn verify(&self, document: &[u8], _: &Document, artifact: &[u8; 32]) -> Result<Attested, Fault> {
         let code = document.strip_prefix(&artifact[..]);
         let code = code.ok_or_else(|| Fault::Key("other keys were born in this toy".to_owned()))?;
         let measurement = Some(Measurement { kind: "toy-code".to_owned(), digest: hex(code) });
@@ -79,7 +79,11 @@ fn case() -> Case {
         fleet: hex(&[7; 32]),
         origin: Origin::Ceremony {
             transcript: String::new(),
-            attestations: vec![Document { kind: "toy".to_owned(), sha256: hex(&Sha256::digest(&attestation)) }],
+            attestations: vec![Document {
+                kind: "toy".to_owned(),
+                sha256: hex(&Sha256::digest(&attestation)),
+                nonce: None,
+            }],
             measurement: Some(Measurement { kind: "toy-code".to_owned(), digest: "c0c0c0c0".to_owned() }),
             rebuild: "make".to_owned(),
         },
@@ -201,7 +205,7 @@ fn t9_whatever_is_missing_altered_or_of_something_else_ends_it() {
         ("other keys were born", "another's", refused(|it| attested(it, "toy", &[0xc0; 4], Some([9; 32])))),
         ("other code runs", "code", refused(|it| attested(it, "toy", &[0xc1; 4], None))),
         ("not among those that the pins allow", "pins", refused(|it| it.pins.measurements[0].digest = "c1".to_owned())),
-        ("does not say what code runs", "no code", refused(|it| unmeasured(it))),
+        ("does not say what code runs", "no code", refused(unmeasured)),
         ("the transcript of the ceremony is missing", "transcript", refused(|it| transcribed(it, hex(&[3; 32])))),
         ("names no ceremony", "no end", {
             let inner = case();
@@ -248,7 +252,7 @@ fn attested(case: &mut Case, of: &str, code: &[u8], born: Option<[u8; 32]>) {
     case.documents[0] = [&artifact[..], code].concat();
     let digest = hex(&Sha256::digest(&case.documents[0]));
     if let Origin::Ceremony { attestations, .. } = &mut case.evidence.origin {
-        *attestations = vec![Document { kind: of.to_owned(), sha256: digest }];
+        *attestations = vec![Document { kind: of.to_owned(), sha256: digest, nonce: None }];
     }
 }
 

@@ -1,0 +1,124 @@
+//! Attestation documents of AWS Nitro enclaves, made here with a root of our own: what holds, and everything that can be
+//! wrong with them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "model/enclave.rs"]
+mod enclave;
+
+use coset::cbor::value::Value;
+use coset::iana;
+use enclave::{Case, TIME_S, case, chain};
+use strongroom::error::Fault;
+use strongroom::transparency::{AttestationVerifier, Attested, Document, Measurement, Nitro};
+use x509_cert::ext::pkix::KeyUsages;
+
+fn judged(change: impl FnOnce(&mut Case)) -> Result<Attested, Fault> {
+    let mut case = case();
+    change(&mut case);
+    let named = Document { kind: "aws-nitro".to_owned(), sha256: String::new(), nonce: case.nonce.clone() };
+    Nitro::new(&chain()[0].certificate()).unwrap().verify(&case.document(), &named, &case.born)
+}
+
+fn field<'a>(case: &'a mut Case, name: &str) -> &'a mut Value {
+    case.fields.iter_mut().find(|(other, _)| *other == name).map(|(_, value)| value).unwrap()
+}
+
+#[test]
+fn a_document_of_the_enclave_in_which_the_keys_were_born_holds() {
+    for tagged in [false, true] {
+        let attested = judged(|case| case.tagged = tagged).unwrap();
+        let measurement = Measurement { kind: "nitro-pcr0".to_owned(), digest: "aa".repeat(48) };
+        assert_eq!(attested.measurement, Some(measurement));
+        assert!(attested.proves.contains("i-0123-enc0456"), "{}", attested.proves);
+    }
+    // An authority less.
+    judged(|case| {
+        case.chain.remove(2);
+        (case.chain[2].issuer, case.chain[2].issuer_seed) = ("zone".to_owned(), 2);
+    })
+    .unwrap();
+}
+
+#[test]
+fn whatever_is_wrong_with_a_document_it_does_not_hold() {
+    type Change = fn(&mut Case);
+    let cases: [(&str, Change); 33] = [
+        ("about other keys", |it| it.born = [1; 32]),
+        ("about other keys", |it| *field(it, "user_data") = Value::Null),
+        ("its nonce is not the one", |it| it.nonce = Some("43".repeat(20))),
+        ("its nonce is not the one", |it| *field(it, "nonce") = Value::Null),
+        ("does not say what nonce", |it| it.nonce = None),
+        ("nonce is not hex", |it| it.nonce = Some("4".to_owned())),
+        ("debug mode", |it| *field(it, "pcrs") = Value::Map(vec![(0.into(), Value::Bytes(vec![0; 48]))])),
+        ("pcrs is not", |it| *field(it, "pcrs") = Value::Map(vec![(1.into(), Value::Bytes(vec![1; 48]))])),
+        ("pcrs is not", |it| *field(it, "pcrs") = Value::Map(vec![(0.into(), Value::Bytes(vec![1; 32]))])),
+        ("digest is not", |it| *field(it, "digest") = Value::from("SHA256")),
+        ("does not say module_id", |it| drop(it.fields.remove(0))),
+        ("says nonce twice", |it| it.fields.push(("nonce", Value::Null))),
+        ("timestamp is not", |it| *field(it, "timestamp") = Value::from(-1)),
+        ("signature is not good", |it| it.signer = 3),
+        ("not signed with ES384", |it| it.algorithm = iana::Algorithm::ES256),
+        ("not a COSE_Sign1", |it| it.spoil = |bytes| bytes.truncate(bytes.len() - 1)),
+        ("signature is not good", |it| {
+            it.spoil = |bytes| {
+                let last = bytes.len() - 1;
+                bytes[last] ^= 1;
+            }
+        }),
+        ("too long", |it| it.spoil = |bytes| bytes.resize(70_000, 0)),
+        ("another root", |it| {
+            it.chain[0].seed = 9;
+            it.chain[0].issuer_seed = 9;
+            it.chain[1].issuer_seed = 9;
+        }),
+        ("comes without certificates", |it| drop(it.chain.drain(..3))),
+        ("not by the one above", |it| it.chain[2].issuer = "root".to_owned()),
+        ("signature is not good", |it| it.chain[2].issuer_seed = 1),
+        ("not by the one above", |it| drop(it.chain.remove(1))),
+        ("may not issue", |it| it.chain[1].constraints = None),
+        ("may not issue", |it| it.chain[2].constraints.as_mut().unwrap().ca = false),
+        ("may not issue", |it| it.chain[1].constraints.as_mut().unwrap().path_len_constraint = Some(0)),
+        ("may not issue", |it| it.chain[2].usage = Some(KeyUsages::DigitalSignature)),
+        ("may not issue", |it| it.chain[2].usage = None),
+        ("not one that signs documents", |it| it.chain[3].usage = Some(KeyUsages::KeyAgreement)),
+        ("not one that signs documents", |it| it.chain[3].constraints = chain()[0].constraints.clone()),
+        ("did not hold", |it| it.chain[3].to_s = TIME_S - 1),
+        ("did not hold", |it| it.chain[1].from_s = TIME_S + 1),
+        ("critical extension", |it| it.chain[2].strange = true),
+    ];
+    for (number, (reason, change)) in cases.into_iter().enumerate() {
+        let said = judged(change).unwrap_err().to_string();
+        assert!(said.contains(reason), "{number}, {reason}: {said}");
+    }
+}
+
+#[test]
+fn a_root_is_one_that_signs_itself() {
+    assert!(Nitro::new(&chain()[1].certificate()).is_err());
+    assert!(Nitro::new(b"no certificate").is_err());
+    let mut spoiled = chain()[0].certificate();
+    let last = spoiled.len() - 1;
+    spoiled[last] ^= 1;
+    assert!(Nitro::new(&spoiled).is_err());
+}
+
+#[test]
+fn no_byte_of_a_document_can_be_changed() {
+    // For `spoil`, which is no closure: the place that is changed, and the document's length.
+    thread_local!(static PLACE: std::cell::Cell<(usize, usize)> = const { std::cell::Cell::new((0, 1)) });
+    let mut flipped = 0;
+    while PLACE.get().0 < PLACE.get().1 {
+        let judged = judged(|case| {
+            case.spoil = |bytes| {
+                let (at, _) = PLACE.get();
+                bytes[at] ^= 1;
+                PLACE.set((at, bytes.len()));
+            }
+        });
+        let (at, length) = PLACE.get();
+        assert!(judged.is_err(), "byte {at}");
+        flipped += 1;
+        PLACE.set((at + 23, length));
+    }
+    assert!(flipped > 80, "{flipped}");
+}
