@@ -59,7 +59,8 @@ cat phone.pins
 
 title "The ceremony: keys are born, and everybody who is there signs how"
 run ceremony --folder vault --namespace "$service" --participant "auditor=$(key anna)" \
-    --participant "operator=$(key bert)" --destroyed "the administrator's card" --out born
+    --participant "operator=$(key bert)" --auditor "$(key auditor)" --operator "$(key operator)" \
+    --destroyed "the administrator's card" --out born
 run evidence sign --key keys/anna born/transcript.json
 run evidence sign --key keys/bert born/transcript.json
 
@@ -125,6 +126,19 @@ bundle published/3.bundle --previous published/2.bundle --not-after $((now + 300
 signed published/3.bundle
 run bundle sign --key keys/next-auditor published/3.bundle
 logged published/3.bundle
+
+title "Both tell the fleet what to do, and it obeys once; one alone it does not, nor a key that was replaced"
+run statement restore --artifact published/fleet-keys.json --number 1 --out restore.statement
+run statement sign --key keys/auditor restore.statement
+refused "the signature of the operator is missing" statement obey --folder vault restore.statement
+run statement sign --key keys/operator restore.statement
+run statement obey --folder vault restore.statement
+refused "it was obeyed before" statement obey --folder vault restore.statement
+run statement obey --folder vault published/3.bundle
+run statement restore --artifact published/fleet-keys.json --number 2 --out late.statement
+run statement sign --key keys/auditor late.statement
+run statement sign --key keys/operator late.statement
+refused "the signature of the auditor is missing" statement obey --folder vault late.statement
 
 title "An honest phone that was off for two epochs, a new phone without history, and an old app all get through"
 run verify --pins phone.pins --memory off.memory published

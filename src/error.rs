@@ -101,6 +101,9 @@ pub enum Fault {
     /// What the disk holds is not what the anchor says it must hold: an older copy, a fork, or lost writes.
     #[error("the store contradicts its anchor: {0}")]
     Anchor(String),
+    /// A statement of both signers is genuine, and cannot be obeyed.
+    #[error("the statement cannot be obeyed: {0}")]
+    Statement(String),
     /// A log shows another history than the one it has shown before.
     #[error("the log contradicts itself: {0}")]
     Fork(String),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use strongroom::account::AccountId;
 use strongroom::error::{Fault, Refusal};
-use strongroom::ledger::{Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
+use strongroom::ledger::{Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, Signers, State, Verdict};
 use strongroom::protocol::{Delivery, DeliveryItem, Reply, Request};
 use strongroom::secret::Secret;
 use strongroom::wire::{Reader, Writer};
@@ -116,6 +116,11 @@ fn commands() -> Vec<Command> {
         Command::Sweep { account },
         Command::Forget { most: 3 },
         Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() },
+        Command::Signers {
+            from: Signers { auditor: pattern(15), operator: pattern(16) },
+            to: Signers { auditor: pattern(17), operator: pattern(16) },
+            bundle: b"a bundle".to_vec(),
+        },
         Command::Restore { number: 1 },
         Command::Pardon { account, pardoned: 0 },
         Command::Remove { account, generation: 7, proof: Some(proof) },
@@ -430,7 +435,7 @@ fn an_epoch_key_is_what_its_root_derives() {
 #[test]
 fn every_kind_of_command_is_in_the_corpus() {
     let kinds: Vec<u8> = commands().iter().map(|command| written(command)[0]).collect();
-    assert!((1..=17).all(|kind| kinds.contains(&kind)), "a command without a case: {kinds:?}");
+    assert!((1..=18).all(|kind| kinds.contains(&kind)), "a command without a case: {kinds:?}");
     let mut next = written(&Command::Forget { most: 1 });
     next[0] = 18;
     assert!(Command::read(&mut Reader::new(&next)).is_err(), "an eighteenth kind wants a case here");

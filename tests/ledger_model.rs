@@ -80,6 +80,9 @@ fn the_ledger_and_the_histories_agree() {
         "Charge Refused(Moved)",
         "Members Done",
         "Members Refused(Stale)",
+        "Signers Done",
+        "Signers Refused(Stale)",
+        "Signers Refused(Malformed)",
     ] {
         assert!(seen.contains_key(what), "never seen: {what}");
     }
@@ -223,7 +226,7 @@ fn the_model_tells_the_rules_from_others() {
     for (name, other) in &others {
         let mut runner = TestRunner::deterministic();
         let bytes = prop::collection::vec(any::<u8>(), 400);
-        let told = (0..2000).find_map(|_| {
+        let told = (0..20_000).find_map(|_| {
             let bytes = bytes.new_tree(&mut runner).unwrap().current();
             drive(&**other, &bytes, None).err()
         });

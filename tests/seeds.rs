@@ -18,7 +18,9 @@ use corpus::{Seeds, differences, hold};
 use judge::Judge;
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
-use strongroom::ledger::{Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
+use strongroom::ledger::{
+    Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, Signers, State, Verdict,
+};
 use strongroom::protocol::{KE1_LEN, KE2_LEN, KE3_LEN, R1_LEN, R2_LEN, R3_LEN, Reply, Request};
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
@@ -223,14 +225,22 @@ fn commands() -> Vec<(&'static str, Vec<Command>)> {
         ("arrive", vec![arrive()]),
         ("pardon", vec![Command::Pardon { account, pardoned: 10 }]),
         ("restore", vec![Command::Restore { number: 1 }]),
+        ("signers", vec![signers()]),
         ("members", vec![Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() }]),
         ("several", vec![enrol, charge, Command::Clear { account, generation: 1, proof }]),
     ]
 }
 
+fn signers() -> Command {
+    let from = Signers { auditor: [1; 32], operator: [2; 32] };
+    Command::Signers { from, to: Signers { auditor: [3; 32], ..from }, bundle: b"a bundle".to_vec() }
+}
+
 fn policies() -> Vec<(&'static str, Policy)> {
     let pinned = Policy { pinned: vec![[1; 32], [2; 32]], context: Vec::new(), ..Policy::development() };
-    vec![("development", Policy::development()), ("pinned", pinned)]
+    let signers = Some(Signers { auditor: [1; 32], operator: [2; 32] });
+    let signed = Policy { signers, ..Policy::development() };
+    vec![("development", Policy::development()), ("pinned", pinned), ("signers", signed)]
 }
 
 /// A state in which things have happened.

@@ -12,7 +12,8 @@ use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
 use strongroom::transparency::{
     AttestationVerifier, Bundle, Checkpoint, Document, Evidence, FleetKeys, Log, LogPolicy, LoggedBundle, Measurement,
-    Nitro, Note, Origin, Participant, Pins, Proof, SigningKey, Step, Transcript, Trust, Witness, WitnessSigningKey,
+    Nitro, Note, Order, Origin, Participant, Pins, Proof, SigningKey, Statement, Step, Transcript, Trust, Witness,
+    WitnessSigningKey,
 };
 
 fn key(name: &str, seed: u8) -> SigningKey {
@@ -60,6 +61,14 @@ fn delivered() -> LoggedBundle {
     let cosigned = Witness::new(witness(), log.key(), None).unwrap().cosign(log.checkpoint(), &[], 7).unwrap();
     log.take_cosignature(&cosigned, &witness().verifying_key()).unwrap();
     LoggedBundle { note, proof: log.prove(index).unwrap() }
+}
+
+/// The only statement that both have signed.
+fn statement() -> Vec<u8> {
+    let mut note = Statement { fleet: [1; 32], order: Order::Restore { number: 1 } }.note().unwrap();
+    note.sign(&key("auditor.example", 1));
+    note.sign(&key("operator.example", 2));
+    note.write()
 }
 
 fn fleet_keys() -> Vec<u8> {
@@ -134,6 +143,7 @@ fn the_corpus_of_trust_is_what_this_file_makes() {
     let mut add = |kind: u8, name: &str, bytes: &[u8]| seeds.insert(name.to_owned(), [&[kind], bytes].concat());
     add(b'n', "bundle", &note);
     add(b'n', "checkpoint", &delivered.proof.checkpoint.write());
+    add(b'n', "statement", &statement());
     add(b'p', "proof", &proof);
     add(b'i', "pins", pins().write().as_bytes());
     add(b'm', "memory", &memory);

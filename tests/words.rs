@@ -261,6 +261,7 @@ fn print_the_rest(words: &mut Words) {
     #[cfg(feature = "transparency")]
     bundles(words);
     words.debug(&Policy::development());
+    words.debug(&strongroom::ledger::Signers { auditor: [1; 32], operator: [2; 32] });
     words.debug(&AnchorKind::File);
     words.debug(&RootKind::File);
     words.debug(&Anchored::default());
@@ -327,7 +328,8 @@ fn papers(
     bundles: &[strongroom::transparency::LoggedBundle],
 ) {
     use strongroom::transparency::{
-        Attested, Document, Evidence, FleetKeys, Given, Measurement, Origin, Participant, Step, Transcript,
+        Attested, Document, EpochSignature, Evidence, FleetKeys, Given, Measurement, Member, Order, Origin,
+        Participant, SigningKey, Statement, Step, Transcript,
     };
     let keys = FleetKeys {
         fleet: [1; 32],
@@ -358,6 +360,13 @@ fn papers(
         exceptions: Vec::new(),
         destroyed: Vec::new(),
     });
+    let member = Member { number: 1, name: "somewhere".to_owned(), channel_key: [6; 32], code: "code".to_owned() };
+    words.debug(&member);
+    let order = Order::Members { predecessor: [0; 32], members: vec![member] };
+    words.debug(&order);
+    words.debug(&Statement { fleet: [1; 32], order });
+    let signature = SigningKey::new("field", &Secret::new([7; 32])).unwrap();
+    words.debug(&EpochSignature::sign(&bundles[0].note, 1, &signature).unwrap());
     let given = Given { bundles, artifact: b"", evidence: b"{}", documents: &[], attestations: &[] };
     let report = trust.verify(&given, NOW_S);
     words.debug(&report.proven[0]);

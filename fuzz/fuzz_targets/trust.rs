@@ -7,10 +7,11 @@
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use sha2::{Digest, Sha256};
+use strongroom::ledger::Signers;
 use strongroom::secret::Secret;
 use strongroom::transparency::{
     AttestationVerifier, Bundle, Checkpoint, Document, Envelope, Evidence, FleetKeys, LogPolicy, LoggedBundle,
-    Measurement, Nitro, Note, Pins, Proof, SigningKey, Transcript, Trust, WitnessSigningKey,
+    Measurement, Nitro, Note, Order, Pins, Proof, SigningKey, Transcript, Trust, WitnessSigningKey,
 };
 
 fuzz_target!(|data: &[u8]| -> Corpus {
@@ -87,6 +88,14 @@ fn noted(bytes: &[u8]) {
     if let Ok(bundle) = Bundle::read(&note) {
         assert_eq!(bundle.note().expect("what was read").text(), note.text(), "two texts of one bundle");
         assert!(Checkpoint::read(&note).is_err(), "a bundle that is a checkpoint");
+        assert!(Statement::read(&note).is_err(), "a bundle that is a statement");
+    }
+    if let Ok(statement) = Statement::read(&note) {
+        assert_eq!(statement.note().expect("what was read").text(), note.text(), "two texts of one statement");
+        let key = |pinned: &VerifyingKey| *pinned.as_bytes();
+        let signers = Signers { auditor: key(&pins().auditor), operator: key(&pins().operator) };
+        let signed = Statement::of(&note, &signers).is_ok();
+        assert!(!signed || statement.order == Order::Restore { number: 1 }, "a statement that nobody signed");
     }
 }
 

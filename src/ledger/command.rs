@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::moving::{Arrival, read_arrivals, read_bound, write_arrivals, write_bound};
+use super::policy::Signers;
 use crate::account::AccountId;
 use crate::error::Refusal;
 use crate::limits::STATEMENT_MAX;
@@ -130,6 +131,15 @@ pub enum Command {
         /// The statement's bytes.
         statement: Vec<u8>,
     },
+    /// By a bundle that those before have signed: whose statements are obeyed from here on.
+    Signers {
+        /// Those before.
+        from: Signers,
+        /// Those from here on.
+        to: Signers,
+        /// The bundle's bytes.
+        bundle: Vec<u8>,
+    },
     /// From here on no record made by keys of a number below this one enters the state.
     RaiseKeyMin {
         /// The lowest number still allowed.
@@ -185,6 +195,7 @@ impl Command {
             | Command::RaiseEpochMin { .. }
             | Command::Restore { .. }
             | Command::Members { .. }
+            | Command::Signers { .. }
             | Command::RaiseKeyMin { .. }
             | Command::TurnKeys { .. }
             | Command::Leave { .. }
@@ -265,6 +276,12 @@ impl Command {
                 write_bound(writer.u8(17).bytes(offer).bytes(&from.0), *upto);
                 write_arrivals(writer, arrivals);
             }
+            Command::Signers { from, to, bundle } => {
+                writer.u8(18);
+                from.write(writer);
+                to.write(writer);
+                writer.counted(bundle);
+            }
         }
     }
 
@@ -320,6 +337,11 @@ impl Command {
                 from: read_account(reader)?,
                 upto: read_bound(reader)?,
                 arrivals: read_arrivals(reader)?,
+            },
+            18 => Command::Signers {
+                from: Signers::read(reader)?,
+                to: Signers::read(reader)?,
+                bundle: reader.counted(STATEMENT_MAX)?.to_vec(),
             },
             _ => return Err(Invalid),
         })

@@ -33,5 +33,5 @@ mod tests;
 pub use account::{Account, Charged, Record};
 pub use command::{Command, Digests, KeyedDigest, Proof, Verdict};
 pub use moving::{Arrival, Moving, Side, Tally};
-pub use policy::{AnchorKind, Policy, RootKind};
+pub use policy::{AnchorKind, Policy, RootKind, Signers};
 pub use state::{Cursor, Records, State};

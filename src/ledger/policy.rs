@@ -26,6 +26,25 @@ pub enum AnchorKind {
     Hardware,
 }
 
+/// The keys of the two signers whose statements a vault obeys: Ed25519, each in its 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signers {
+    /// The auditor's.
+    pub auditor: [u8; 32],
+    /// The operator's.
+    pub operator: [u8; 32],
+}
+
+impl Signers {
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.bytes(&self.auditor).bytes(&self.operator);
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Signers { auditor: *reader.array()?, operator: *reader.array()? })
+    }
+}
+
 /// The limits of a vault. Checked and fixed when a vault is created, its journal's first entry; `open` refuses any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -61,6 +80,8 @@ pub struct Policy {
     pub default_preset: u8,
     /// Hashes of bundles that stay good until both signers withdraw them.
     pub pinned: Vec<[u8; 32]>,
+    /// Whose statements are obeyed until a bundle names others; none for development, where nobody's may be.
+    pub signers: Option<Signers>,
     /// Made without a ceremony: clients refuse it unless told.
     pub development: bool,
 }
@@ -85,6 +106,7 @@ impl Policy {
             client_identity: true,
             default_preset: 1,
             pinned: Vec::new(),
+            signers: None,
             development: true,
         }
     }
@@ -108,6 +130,8 @@ impl Policy {
             (self.unknown_max >= 1, "unknown_max is at least 1"),
             (self.context.len() <= CONTEXT_MAX, "the context is too long"),
             (self.pinned.len() <= PINNED_MAX, "too many bundles are pinned"),
+            (self.signers.is_none_or(|it| it.auditor != it.operator), "auditor and operator have keys of their own"),
+            (self.development || self.signers.is_some(), "a vault without signers is for development"),
             (self.development || self.root != RootKind::File, "a root key in a file is for development"),
             (self.development || self.anchor == AnchorKind::Hardware, "an anchor outside hardware is for development"),
         ];
@@ -141,6 +165,7 @@ impl Policy {
             client_identity,
             default_preset,
             pinned,
+            signers,
             development
         ];
         let found = fields.iter().find(|(_, differs)| *differs).map(|(name, _)| *name);
@@ -177,6 +202,8 @@ impl Policy {
         for hash in &self.pinned {
             writer.bytes(hash);
         }
+        writer.flag(self.signers.is_some());
+        self.signers.iter().for_each(|signers| signers.write(&mut writer));
         writer.flag(self.development);
         writer.finish()
     }
@@ -219,6 +246,7 @@ impl Policy {
                 }
                 (0..count).map(|_| reader.array().copied()).collect::<Result<_, _>>()?
             },
+            signers: if reader.flag()? { Some(Signers::read(&mut reader)?) } else { None },
             development: reader.flag()?,
         };
         reader.finish()?;

@@ -8,7 +8,7 @@ use super::account::{Account, Record};
 use super::command::{Command, Digests, Verdict, read_account};
 use super::index::{Indexes, Marks};
 use super::moving::{Arrival, Moving, Side, Tally};
-use super::policy::Policy;
+use super::policy::{Policy, Signers};
 use super::table::Accounts;
 use crate::account::AccountId;
 use crate::error::Refusal;
@@ -45,6 +45,8 @@ pub(super) struct Globals {
     moving: Option<Moving>,
     /// SHA-256 of the last membership statement, and the statement; zeros and nothing before the first.
     members: ([u8; 32], Vec<u8>),
+    /// Whose statements are obeyed.
+    signers: Option<Signers>,
 }
 
 /// The state of a vault's accounting, a pure function of its policy and of the commands applied since.
@@ -80,6 +82,7 @@ impl State {
     /// The state before any command.
     pub fn new(policy: Policy) -> Self {
         State::from_globals(Globals {
+            signers: policy.signers,
             policy,
             time_s: 0,
             epoch_min: 0,
@@ -148,6 +151,11 @@ impl State {
     /// SHA-256 of the last membership statement, and the statement.
     pub fn members(&self) -> (&[u8; 32], &[u8]) {
         (&self.globals.members.0, &self.globals.members.1)
+    }
+
+    /// Whose statements are obeyed, if anybody's are.
+    pub fn signers(&self) -> Option<&Signers> {
+        self.globals.signers.as_ref()
     }
 
     /// One account, if it was ever charged or enrolled.
@@ -342,6 +350,16 @@ impl State {
                 self.globals.members = (Sha256::digest(statement).into(), statement.clone());
                 Ok(Verdict::Done)
             }
+            Command::Signers { from, to, bundle } => {
+                if self.globals.signers != Some(*from) {
+                    return Err(Refusal::Stale);
+                }
+                if bundle.len() > STATEMENT_MAX || to.auditor == to.operator {
+                    return Err(Refusal::Malformed);
+                }
+                self.globals.signers = Some(*to);
+                Ok(Verdict::Done)
+            }
             Command::RaiseKeyMin { key_number } => {
                 self.globals.key_min = self.globals.key_min.max(*key_number);
                 Ok(Verdict::Done)
@@ -461,7 +479,8 @@ impl State {
         if let Some(moving) = &globals.moving {
             moving.write(&mut writer);
         }
-        writer.bytes(&globals.members.0).counted(&globals.members.1);
+        writer.bytes(&globals.members.0).counted(&globals.members.1).flag(globals.signers.is_some());
+        globals.signers.iter().for_each(|signers| signers.write(&mut writer));
         writer.finish()
     }
 
@@ -480,6 +499,7 @@ impl State {
             restores: reader.u32()?,
             moving: if reader.flag()? { Some(Moving::read(&mut reader)?) } else { None },
             members: (*reader.array()?, reader.counted(STATEMENT_MAX)?.to_vec()),
+            signers: if reader.flag()? { Some(Signers::read(&mut reader)?) } else { None },
         };
         reader.finish()?;
         Ok(State::from_globals(globals))

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::bundle::{hex, unhex, unhex_bytes};
 use crate::error::Fault;
-use crate::ledger::{AnchorKind, Policy, RootKind};
+use crate::ledger::{AnchorKind, Policy, RootKind, Signers};
 
 const FORMAT: &str = "strongroom fleet keys v1";
 const SUITE: &str = "OPAQUE-3DH ristretto255-SHA512, channel X-Wing HKDF-SHA256 ChaCha20-Poly1305";
@@ -85,7 +85,15 @@ struct PolicyText {
     client_identity: bool,
     default_preset: u8,
     pinned: Vec<String>,
+    signers: Option<SignersText>,
     development: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignersText {
+    auditor: String,
+    operator: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,6 +204,7 @@ impl PolicyText {
             client_identity,
             default_preset,
             ref pinned,
+            signers,
             development,
         } = *policy;
         PolicyText {
@@ -222,6 +231,7 @@ impl PolicyText {
             client_identity,
             default_preset,
             pinned: pinned.iter().map(|hash| hex(hash)).collect(),
+            signers: signers.map(|it| SignersText { auditor: hex(&it.auditor), operator: hex(&it.operator) }),
             development,
         }
     }
@@ -254,6 +264,10 @@ impl PolicyText {
             client_identity,
             default_preset,
             pinned: self.pinned.iter().map(|hash| unhex(hash)).collect::<Option<_>>()?,
+            signers: match self.signers {
+                None => None,
+                Some(it) => Some(Signers { auditor: unhex(&it.auditor)?, operator: unhex(&it.operator)? }),
+            },
             development,
         })
     }

@@ -46,6 +46,12 @@ impl<const ALGORITHM: u8> PublicKey<ALGORITHM> {
         self.key.as_bytes()
     }
 
+    /// The key of these bytes, under this name; `None` if they are no key, or the name none.
+    pub(super) fn named(name: &str, bytes: &[u8; 32]) -> Option<Self> {
+        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak())?;
+        is_key_name_valid(name).then(|| PublicKey { name: name.to_owned(), key })
+    }
+
     pub(super) fn id(&self) -> u32 {
         key_id(&self.name, &self.tagged())
     }

@@ -17,6 +17,7 @@
 //! | T7 | a log never signs a checkpoint that contradicts one it has signed, wherever it is cut short |
 //! | T8 | a witness cosigns only what continues the last checkpoint that it has cosigned |
 //! | T9 | a verification names the first step that does not hold, and every step before it holds |
+//! | T10 | a statement is obeyed only if both signers of the fleet have signed it, and only by the fleet that it names |
 
 mod attestation;
 mod bundle;
@@ -33,6 +34,7 @@ mod pins;
 mod plexi;
 mod proof;
 mod rejection;
+mod statement;
 mod tree;
 mod trust;
 mod verify;
@@ -55,5 +57,6 @@ pub use pins::{LogPolicy, Pins};
 pub use plexi::EpochSignature;
 pub use proof::Proof;
 pub use rejection::{ForkProof, Rejection};
+pub use statement::{Member, Order, Statement, next_signers};
 pub use trust::{LoggedBundle, Trust, Verified};
 pub use verify::{Given, Proven, Report};

@@ -1,5 +1,7 @@
 //! [`Note`]: a text and its signatures, in the form of C2SP signed-note.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 use signed_note::Signature;
 
@@ -98,6 +100,13 @@ impl Note {
         let mut theirs = self.of(key.name(), key.id()).peekable();
         theirs.peek()?;
         Some(theirs.all(|line| key.verifies(self.text.as_bytes(), &line.signature)))
+    }
+
+    /// [`Note::signed_by`] for a key whose name is not known, only its bytes.
+    pub(super) fn signed_by_bytes(&self, key: &[u8; 32]) -> Option<bool> {
+        let names: BTreeSet<&str> = self.signatures.iter().map(|line| &*line.name).collect();
+        let keys = names.into_iter().filter_map(|name| VerifyingKey::named(name, key));
+        keys.filter_map(|key| self.signed_by(&key)).reduce(|one, other| one && other)
     }
 
     /// Adds a witness's signature of this time, in seconds, in place of one by the same key (C2SP tlog-cosignature).

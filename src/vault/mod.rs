@@ -59,6 +59,8 @@ mod recover;
 mod rewrap;
 mod ring;
 mod slots;
+#[cfg(feature = "transparency")]
+mod statement;
 mod stored;
 #[cfg(feature = "channel")]
 mod transfer;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
 use strongroom::ledger::{
-    Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Record, Records, Side, State, Verdict,
+    Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Record, Records, Side, Signers, State, Verdict,
 };
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
@@ -34,6 +34,8 @@ struct Model {
     keys_serial: u32,
     restores: u32,
     members: Vec<Vec<u8>>,
+    /// Whose statements were obeyed, one pair after the other.
+    signers: Vec<Signers>,
     moving: Option<Move>,
     lives: BTreeMap<AccountId, History>,
     /// Those of the vault whose accounts come here.
@@ -62,6 +64,7 @@ fn from(bound: Option<AccountId>) -> Vec<AccountId> {
 impl Model {
     fn new(policy: Policy) -> Self {
         Model {
+            signers: policy.signers.into_iter().collect(),
             policy,
             time_s: 0,
             epoch_min: 0,
@@ -289,6 +292,15 @@ impl Model {
                 self.members.push(statement.clone());
                 Ok(Verdict::Done)
             }
+            Command::Signers { from, to, .. } => match self.signers.last() {
+                Some(last) if last != from => Err(Refusal::Stale),
+                None => Err(Refusal::Stale),
+                Some(_) if to.auditor == to.operator => Err(Refusal::Malformed),
+                Some(_) => {
+                    self.signers.push(*to);
+                    Ok(Verdict::Done)
+                }
+            },
             Command::RaiseKeyMin { key_number } => {
                 self.key_min = self.key_min.max(*key_number);
                 Ok(Verdict::Done)
@@ -425,6 +437,7 @@ fn compare(state: &State, kept: &Kept, model: &Model) -> Result<(), String> {
     let said = (model.time_s, model.epoch_min, model.key_min, model.keys_serial, model.restores);
     ensure(globals == said, || format!("globals {globals:?}, {said:?}"))?;
     compare_move(state, model)?;
+    ensure(state.signers() == model.signers.last(), || "signers".to_owned())?;
     ensure(state.members().1 == model.members.last().map_or(&[][..], Vec::as_slice), || "members".to_owned())
 }
 
@@ -474,7 +487,9 @@ impl Choices<'_> {
 fn policy(choices: &mut Choices<'_>) -> Policy {
     let attempts_max = 1 + choices.below(4);
     let lifetime_max = attempts_max + choices.below(9);
+    let first = Signers { auditor: [0; 32], operator: [1; 32] };
     Policy {
+        signers: (choices.below(4) != 0).then_some(first),
         attempts_max,
         lifetime_max,
         restore_attempts: 1 + choices.below(attempts_max as u8),
@@ -550,6 +565,12 @@ fn choose(choices: &mut Choices<'_>, state: &State, elsewhere: &Elsewhere) -> Re
         24 => {
             let predecessor = if choices.below(4) == 0 { NOBODYS } else { *state.members().0 };
             Command::Members { predecessor, statement: vec![choices.next(); 3] }
+        }
+        28 if choices.below(3) == 0 => {
+            let now = state.signers().copied().unwrap_or(Signers { auditor: [0; 32], operator: [1; 32] });
+            let from = if choices.below(4) == 0 { Signers { auditor: [9; 32], ..now } } else { now };
+            let to = Signers { auditor: [choices.below(3) as u8; 32], operator: [choices.below(3) as u8; 32] };
+            Command::Signers { from, to, bundle: vec![choices.next(); 3] }
         }
         28 => match choices.below(4) {
             0 => Command::RaiseKeyMin { key_number: choices.below(3) as u16 },

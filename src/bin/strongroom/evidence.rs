@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sha2::{Digest, Sha256};
-use strongroom::ledger::{Policy, RootKind};
+use strongroom::ledger::{Policy, RootKind, Signers};
 use strongroom::transparency::{
     Document, Envelope, Evidence, FleetKeys, Measurement, Origin, Participant, SigningKey, Step, Transcript,
     VerifyingKey,
@@ -145,6 +145,12 @@ pub(crate) struct Ceremony {
     /// Somebody who is here, as ROLE=KEY, with the key by which they will sign the transcript
     #[arg(long, required = true)]
     participant: Vec<String>,
+    /// The auditor's key for bundles: what both sign as a statement, the fleet obeys
+    #[arg(long, requires = "operator")]
+    auditor: Option<VerifyingKey>,
+    /// The operator's key for bundles
+    #[arg(long, requires = "auditor")]
+    operator: Option<VerifyingKey>,
     /// Attempts between two proven successes
     #[arg(long, default_value_t = Policy::development().attempts_max)]
     attempts_max: u32,
@@ -186,7 +192,12 @@ pub(crate) fn ceremony(options: Ceremony) -> Outcome<()> {
     let folder = options.place.folder().display().to_string();
     let in_token = options.place.in_token();
     let config = options.place.new_config()?;
+    let signers = options
+        .auditor
+        .zip(options.operator)
+        .map(|(auditor, operator)| Signers { auditor: *auditor.as_bytes(), operator: *operator.as_bytes() });
     let policy = Policy {
+        signers,
         attempts_max: options.attempts_max,
         lifetime_max: options.lifetime_max,
         destroy_after_s: options.destroy_after,
@@ -203,6 +214,10 @@ pub(crate) fn ceremony(options: Ceremony) -> Outcome<()> {
     let artifact = keys.write()?;
     write_new(&options.out.join("fleet-keys.json"), &artifact)?;
     step(format!("fleet-keys.json is written, of SHA-256 {}", hex(&FleetKeys::hash(&artifact))))?;
+    step(match vault.signers() {
+        Ok(_) => "the keys of auditor and operator are in the policy: the fleet obeys what both say".to_owned(),
+        Err(_) => "the policy names no signers: the fleet obeys nobody's statements".to_owned(),
+    })?;
     let status = vault.keys()?;
     drop(vault);
     step(format!("the vault is closed; it holds keys of serial number {}", status.serial))?;

@@ -11,6 +11,7 @@ mod keys;
 mod log;
 mod measure;
 mod signer;
+mod statement;
 mod transfer;
 mod verify;
 
@@ -56,6 +57,9 @@ enum Command {
     /// Evidence of how a fleet's keys came to be
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
+    /// What both signers tell a fleet to do: pardons, restores, members
+    #[command(subcommand)]
+    Statement(statement::StatementCommand),
     /// Begin a fleet: draw its keys, fix its policy, and write down how that went
     ///
     /// Makes the vault's folder, fleet-keys.json for the bundle, and a transcript for everybody who is here to sign.
@@ -100,6 +104,7 @@ fn run(command: Command) -> measure::Outcome<ExitCode> {
         Command::Bundle(command) => bundle::run(command)?,
         Command::Log(command) => return log::run(command),
         Command::Evidence(command) => evidence::run(command)?,
+        Command::Statement(command) => statement::run(command)?,
         Command::Ceremony(options) => evidence::ceremony(*options)?,
         Command::Signer(command) => signer::run(command)?,
         Command::Pins(options) => signer::pins(*options)?,

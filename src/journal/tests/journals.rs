@@ -142,7 +142,9 @@ fn an_anchor_is_taken_once_and_must_be_of_the_policys_kind() {
     let anchor = Arc::new(MemoryAnchor::new());
     Memory::create_with(Policy::development(), &key(), anchor.clone()).unwrap();
     assert!(matches!(Memory::create_with(Policy::development(), &key(), anchor), Err(Fault::Anchor(_))));
+    let signers = Some(crate::ledger::Signers { auditor: [1; 32], operator: [2; 32] });
     let real = Policy {
+        signers,
         development: false,
         root: crate::ledger::RootKind::Pkcs11,
         anchor: AnchorKind::Hardware,

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::error::Fault;
+use crate::ledger::Signers;
 use crate::limits::UNKNOWN_KEEP_S;
 use crate::wire::{Reader, Writer};
 
@@ -438,6 +439,24 @@ fn a_statement_of_members_follows_the_one_before() {
     assert!(world.refuses(&huge, Refusal::Malformed));
     assert_eq!(world.apply(&Command::Members { predecessor, statement: b"second".to_vec() }), Verdict::Done);
     assert_eq!(world.state.members().1, b"second");
+}
+
+#[test]
+fn signers_are_followed_by_those_that_a_bundle_of_theirs_names() {
+    let first = Signers { auditor: [1; 32], operator: [2; 32] };
+    let mut world = World::new(&real, Policy { signers: Some(first), ..policy(3, 9) });
+    let next = Signers { auditor: [3; 32], ..first };
+    let turn = |from, to| Command::Signers { from, to, bundle: b"a bundle".to_vec() };
+    assert!(world.refuses(&turn(next, first), Refusal::Stale), "not those before");
+    assert!(world.refuses(&turn(first, Signers { auditor: [2; 32], ..first }), Refusal::Malformed), "one key twice");
+    let huge = Command::Signers { from: first, to: next, bundle: vec![0; crate::limits::STATEMENT_MAX + 1] };
+    assert!(world.refuses(&huge, Refusal::Malformed));
+    assert_eq!(world.apply(&turn(first, next)), Verdict::Done);
+    assert_eq!(world.state.signers(), Some(&next));
+    assert!(world.refuses(&turn(first, next), Refusal::Stale), "applied twice");
+    // Where nobody's statements are obeyed, nobody's bundle makes that otherwise.
+    let mut world = World::new(&real, policy(3, 9));
+    assert!(world.refuses(&turn(first, next), Refusal::Stale));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod bundles;
 mod evidence;
 mod log;
 mod plexi;
+mod statement;
 
 use sha2::{Digest, Sha256};
 

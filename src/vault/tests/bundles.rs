@@ -150,6 +150,7 @@ fn a_client_takes_its_terms_from_what_it_has_verified() {
     let mut kept = keys;
     (kept.policy.development, kept.policy.context) = (false, b"another".to_vec());
     (kept.policy.root, kept.policy.anchor) = (crate::ledger::RootKind::Pkcs11, crate::ledger::AnchorKind::Hardware);
+    kept.policy.signers = Some(crate::ledger::Signers { auditor: [1; 32], operator: [2; 32] });
     let terms = Terms::of(&world.next(&kept)).unwrap();
     assert!(!terms.development && terms.context == b"another");
 }

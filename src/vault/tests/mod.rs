@@ -10,6 +10,8 @@ mod person;
 mod queue;
 mod refusals;
 mod sequences;
+#[cfg(all(feature = "transparency", feature = "client"))]
+mod statement;
 #[cfg(feature = "channel")]
 mod transfer;
 mod turns;

@@ -1,0 +1,165 @@
+//! `strongroom statement`: what both signers tell a fleet to do.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use strongroom::account::AccountId;
+use strongroom::transparency::{Bundle, FleetKeys, Member, Note, Order, SigningKey, Statement};
+
+use crate::bundle::{hex, read_bundle};
+use crate::file::{read, read_key, tell, write_new, write_whole};
+use crate::keys::Place;
+use crate::measure::Outcome;
+
+#[derive(Subcommand)]
+pub(crate) enum StatementCommand {
+    /// Let a person enrol again whose attempts of a lifetime are used up
+    Pardon {
+        #[command(flatten)]
+        to: To,
+        /// The account's id, in hex
+        #[arg(long)]
+        account: String,
+        /// The value that is pardoned in all: said twice it gives no more
+        #[arg(long)]
+        pardoned: u32,
+    },
+    /// Say that the state was restored from a backup: each account keeps one attempt of its window
+    Restore {
+        #[command(flatten)]
+        to: To,
+        /// One more than the last
+        #[arg(long)]
+        number: u32,
+    },
+    /// Say who the members of the fleet are
+    Members {
+        #[command(flatten)]
+        to: To,
+        /// The statement of members before this one
+        #[arg(long)]
+        previous: Option<PathBuf>,
+        /// A member, as NUMBER,NAME,SHA-256 of its channel key,CODE; in order of number
+        #[arg(long)]
+        member: Vec<String>,
+    },
+    /// Sign a statement, in place of an earlier signature by the same key
+    Sign {
+        /// The signer's key for bundles
+        #[arg(long)]
+        key: PathBuf,
+        /// The statement
+        file: PathBuf,
+    },
+    /// Print what a statement says, and who says it
+    Show {
+        /// The statement
+        file: PathBuf,
+    },
+    /// As a vault, do what a statement says that both have signed, or follow the signers that a bundle names
+    Obey {
+        #[command(flatten)]
+        place: Place,
+        /// The statement or bundle
+        file: PathBuf,
+    },
+}
+
+/// To whom it is said.
+#[derive(Args)]
+pub(crate) struct To {
+    /// The fleet's keys, fleet-keys.json
+    #[arg(long)]
+    artifact: PathBuf,
+    /// Where to write the statement
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub(crate) fn run(command: StatementCommand) -> Outcome<()> {
+    match command {
+        StatementCommand::Pardon { to, account, pardoned } => {
+            let account = AccountId(hex32(&account)?);
+            make(&to, Order::Pardon { account, pardoned })
+        }
+        StatementCommand::Restore { to, number } => make(&to, Order::Restore { number }),
+        StatementCommand::Members { to, previous, member } => {
+            let predecessor = match previous {
+                Some(path) => {
+                    let bytes = read(&path)?;
+                    Statement::read(&Note::read(&bytes)?)?;
+                    <[u8; 32]>::from(<sha2::Sha256 as sha2::Digest>::digest(&bytes))
+                }
+                None => [0; 32],
+            };
+            let members = member.iter().map(|text| one(text)).collect::<Outcome<_>>()?;
+            make(&to, Order::Members { predecessor, members })
+        }
+        StatementCommand::Sign { key, file } => {
+            let (key, mut note): (SigningKey, _) = (read_key(&key)?, read_unsigned(&file)?);
+            note.sign(&key);
+            write_whole(&file, &note.write())?;
+            tell(&format!("{} has signed {}", key.verifying_key().name(), file.display()))
+        }
+        StatementCommand::Show { file } => {
+            let note = read_unsigned(&file)?;
+            let signers: Vec<_> = note.signers().collect();
+            let signed = if signers.is_empty() { "nobody yet".to_owned() } else { signers.join(", ") };
+            tell(&format!("{}signed, as its lines say, by {signed}", note.text()))
+        }
+        StatementCommand::Obey { place, file } => {
+            let (vault, note) = (place.open()?, read_bundle(&file)?);
+            if Bundle::read(&note).is_ok() {
+                let before = vault.signers()?;
+                vault.follow_signers(&note)?;
+                let words = if vault.signers()? == before {
+                    "names no other signers"
+                } else {
+                    "names other signers, who are obeyed from now on"
+                };
+                return tell(&format!("the bundle {words}"));
+            }
+            let statement = vault.obey(&note)?;
+            tell(&format!("obeyed: {}", statement.order.name()))
+        }
+    }
+}
+
+fn make(to: &To, order: Order) -> Outcome<()> {
+    let fleet = FleetKeys::read(&read(&to.artifact)?)?.fleet;
+    let note = Statement { fleet, order }.note()?;
+    write_new(&to.out, note.text().as_bytes())?;
+    tell(&format!("the statement is in {}; auditor and operator are to sign it", to.out.display()))
+}
+
+/// Reads a statement that nobody may have signed yet.
+fn read_unsigned(path: &Path) -> Outcome<Note> {
+    let bytes = read(path)?;
+    let note = Note::read(&bytes).or_else(|fault| {
+        let text = String::from_utf8(bytes).map_err(|_| fault)?;
+        Ok::<_, strongroom::error::Fault>(Note::unsigned(text))
+    });
+    let note = note.map_err(|fault| format!("{}: {fault}", path.display()))?;
+    Statement::read(&note).map_err(|fault| format!("{}: {fault}", path.display()))?;
+    Ok(note)
+}
+
+fn one(text: &str) -> Outcome<Member> {
+    let [number, name, channel_key, code] = text.split(',').collect::<Vec<_>>()[..] else {
+        return Err(format!("{text} is not NUMBER,NAME,SHA-256,CODE").into());
+    };
+    let channel_key = hex32(channel_key)?;
+    Ok(Member { number: number.parse()?, name: name.to_owned(), channel_key, code: code.to_owned() })
+}
+
+fn hex32(text: &str) -> Outcome<[u8; 32]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !text.is_ascii() {
+        return Err(format!("{text} is not 32 bytes of hex").into());
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair)?, 16)?;
+    }
+    if hex(&bytes) == text { Ok(bytes) } else { Err(format!("{text} is not written as hex is here").into()) }
+}

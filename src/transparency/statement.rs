@@ -1,0 +1,205 @@
+//! [`Statement`]: what both signers tell a fleet to do.
+
+use super::bundle::{Bundle, hex, unhex};
+use super::note::Note;
+use super::rejection::Rejection;
+use crate::account::AccountId;
+use crate::error::Fault;
+use crate::ledger::Signers;
+
+const FORMAT: &str = "strongroom statement v1";
+
+/// A statement of both signers to one fleet, as a note: lines of text, in one way.
+///
+/// ```text
+/// strongroom statement v1
+/// fleet 6f1c...
+/// pardon 0a1b... 50
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The fleet's id.
+    pub fleet: [u8; 32],
+    /// What it is to do.
+    pub order: Order,
+}
+
+/// What a fleet is told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Attempts of ended records no longer count against an account's lifetime: `pardon <account> <value>`.
+    Pardon {
+        /// Whose.
+        account: AccountId,
+        /// The value that `pardoned` is raised to: said twice it does nothing more.
+        pardoned: u32,
+    },
+    /// The state was restored from a backup: `restore <number>`.
+    Restore {
+        /// One more than the last.
+        number: u32,
+    },
+    /// Who the members are: `members <hash of the statement before>`, and a line for each.
+    Members {
+        /// SHA-256 of the note before this one, or zeros.
+        predecessor: [u8; 32],
+        /// All of them, in order of number.
+        members: Vec<Member>,
+    },
+}
+
+impl Order {
+    /// Its word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Order::Pardon { .. } => "pardon",
+            Order::Restore { .. } => "restore",
+            Order::Members { .. } => "members",
+        }
+    }
+}
+
+/// A member of a fleet: `member <number> <name> <channel key> <code>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its number, which no other member ever has.
+    pub number: u64,
+    /// Where it is found: printable, without spaces.
+    pub name: String,
+    /// SHA-256 of its attested channel key.
+    pub channel_key: [u8; 32],
+    /// The measurement of the code that it runs: printable, without spaces.
+    pub code: String,
+}
+
+impl Statement {
+    /// The statement as a note to be signed.
+    ///
+    /// ```
+    /// use strongroom::account::AccountId;
+    /// use strongroom::transparency::{Order, Statement};
+    /// let account = AccountId::derive("example.org/backup", "+15550100");
+    /// let statement = Statement { fleet: [7; 32], order: Order::Pardon { account, pardoned: 50 } };
+    /// let note = statement.note()?;
+    /// assert_eq!(Statement::read(&note)?, statement);
+    /// # Ok::<(), strongroom::error::Fault>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Fault::Limit`] if a member's name or code is not a word, or members are not in order of number.
+    pub fn note(&self) -> Result<Note, Fault> {
+        let mut text = format!("{FORMAT}\nfleet {}\n", hex(&self.fleet));
+        match &self.order {
+            Order::Pardon { account, pardoned } => text += &format!("pardon {} {pardoned}\n", hex(&account.0)),
+            Order::Restore { number } => text += &format!("restore {number}\n"),
+            Order::Members { predecessor, members } => {
+                let word = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_graphic());
+                if !members.iter().all(|it| word(&it.name) && word(&it.code))
+                    || !members.is_sorted_by(|one, next| one.number < next.number)
+                {
+                    return Err(Fault::Limit(
+                        "members have names, code, and numbers of their own, in order".to_owned(),
+                    ));
+                }
+                text += &format!("members {}\n", hex(predecessor));
+                for Member { number, name, channel_key, code } in members {
+                    text += &format!("member {number} {name} {} {code}\n", hex(channel_key));
+                }
+            }
+        }
+        Ok(Note::unsigned(text))
+    }
+
+    /// Reads the text of a note. That says nothing of who signed it.
+    ///
+    /// # Errors
+    /// [`Fault::Damaged`] if it is not a statement's, or is written in another way than [`Statement::note`] writes it.
+    pub fn read(note: &Note) -> Result<Self, Fault> {
+        let wrong = || Fault::Damaged("this note is not a statement to a fleet".to_owned());
+        let mut lines = note.text().lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        if lines.next().is_none_or(|words| words.join(" ") != FORMAT) {
+            return Err(wrong());
+        }
+        let mut read = || {
+            let fleet = match lines.next()?[..] {
+                ["fleet", fleet] => unhex(fleet)?,
+                _ => return None,
+            };
+            let order = match lines.next()?[..] {
+                ["pardon", account, pardoned] => {
+                    Order::Pardon { account: AccountId(unhex(account)?), pardoned: pardoned.parse().ok()? }
+                }
+                ["restore", number] => Order::Restore { number: number.parse().ok()? },
+                ["members", predecessor] => {
+                    let member = |words: Vec<&str>| match words[..] {
+                        ["member", number, name, channel_key, code] => Some(Member {
+                            number: number.parse().ok()?,
+                            name: name.to_owned(),
+                            channel_key: unhex(channel_key)?,
+                            code: code.to_owned(),
+                        }),
+                        _ => None,
+                    };
+                    let members = lines.by_ref().map(member).collect::<Option<_>>()?;
+                    Order::Members { predecessor: unhex(predecessor)?, members }
+                }
+                _ => return None,
+            };
+            Some(Statement { fleet, order })
+        };
+        let statement = read().ok_or_else(wrong)?;
+        // One encoding: no line more, no number with zeros before it.
+        match statement.note() {
+            Ok(again) if again.text() == note.text() => Ok(statement),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Reads a statement that both of these have signed.
+    ///
+    /// # Errors
+    /// [`Rejection::Malformed`], [`Rejection::SignatureMissing`], [`Rejection::SignatureBad`].
+    pub fn of(note: &Note, signers: &Signers) -> Result<Self, Rejection> {
+        by_both(note, signers)?;
+        Statement::read(note).map_err(|fault| Rejection::Malformed(fault.to_string()))
+    }
+}
+
+/// The signers that a bundle names in place of these, who have signed it, if it names any: each new key has signed too.
+///
+/// # Errors
+/// As [`Statement::of`]; [`Rejection::NewKeyUnsigned`], [`Rejection::OneKeyTwice`], [`Rejection::WrongFleet`].
+pub fn next_signers(note: &Note, fleet: &[u8; 32], signers: &Signers) -> Result<Option<Signers>, Rejection> {
+    by_both(note, signers)?;
+    let bundle = Bundle::read(note).map_err(|fault| Rejection::Malformed(fault.to_string()))?;
+    if bundle.fleet != *fleet {
+        return Err(Rejection::WrongFleet);
+    }
+    let mut next = *signers;
+    for (whose, new, place) in
+        [("auditor", &bundle.next_auditor, &mut next.auditor), ("operator", &bundle.next_operator, &mut next.operator)]
+    {
+        if let Some(new) = new {
+            match note.signed_by(new) {
+                Some(true) => *place = *new.as_bytes(),
+                Some(false) => return Err(Rejection::SignatureBad(whose)),
+                None => return Err(Rejection::NewKeyUnsigned(whose)),
+            }
+        }
+    }
+    if next.auditor == next.operator {
+        return Err(Rejection::OneKeyTwice);
+    }
+    Ok(Some(next).filter(|next| next != signers))
+}
+
+fn by_both(note: &Note, signers: &Signers) -> Result<(), Rejection> {
+    for (whose, key) in [("auditor", &signers.auditor), ("operator", &signers.operator)] {
+        match note.signed_by_bytes(key) {
+            Some(true) => {}
+            Some(false) => return Err(Rejection::SignatureBad(whose)),
+            None => return Err(Rejection::SignatureMissing(whose)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Statements to a fleet, and bundles that name other signers.
+
+use super::*;
+use crate::account::AccountId;
+use crate::error::Fault;
+use crate::ledger::Signers;
+
+fn signers() -> Signers {
+    Signers { auditor: *auditor().verifying_key().as_bytes(), operator: *operator().verifying_key().as_bytes() }
+}
+
+fn statements() -> Vec<Statement> {
+    let member = |number| Member {
+        number,
+        name: format!("vault{number}.example:7000"),
+        channel_key: [number as u8; 32],
+        code: "nitro-pcr0:aa".to_owned(),
+    };
+    let orders = [
+        Order::Pardon { account: AccountId([9; 32]), pardoned: 50 },
+        Order::Restore { number: 1 },
+        Order::Members { predecessor: [0; 32], members: vec![member(1), member(2), member(7)] },
+        Order::Members { predecessor: [3; 32], members: Vec::new() },
+    ];
+    orders.into_iter().map(|order| Statement { fleet: [7; 32], order }).collect()
+}
+
+fn signed_by(statement: &Statement, keys: &[SigningKey]) -> Note {
+    let mut note = statement.note().unwrap();
+    keys.iter().for_each(|key| note.sign(key));
+    note
+}
+
+#[test]
+fn t10_a_statement_is_what_both_have_signed() {
+    for statement in statements() {
+        let note = signed_by(&statement, &[auditor(), operator()]);
+        assert_eq!(Statement::of(&Note::read(&note.write()).unwrap(), &signers()), Ok(statement.clone()));
+        // Whatever their keys are called.
+        let others = [key("somebody", 1), key("else", 2)];
+        assert_eq!(Statement::of(&signed_by(&statement, &others), &signers()), Ok(statement.clone()));
+        for (one, missing) in [(auditor(), "operator"), (operator(), "auditor")] {
+            let alone = signed_by(&statement, &[one]);
+            assert_eq!(Statement::of(&alone, &signers()), Err(Rejection::SignatureMissing(missing)));
+        }
+        let strangers = signed_by(&statement, &[key("auditor.example", 8), key("operator.example", 9)]);
+        assert_eq!(Statement::of(&strangers, &signers()), Err(Rejection::SignatureMissing("auditor")));
+        let text = String::from_utf8(note.write()).unwrap();
+        let other = Note::read(text.replacen("fleet 07", "fleet 08", 1).as_bytes()).unwrap();
+        assert_eq!(Statement::of(&other, &signers()), Err(Rejection::SignatureBad("auditor")));
+    }
+    // A bundle is no statement, and a statement no bundle, whoever has signed them.
+    let bundle = signed(&bundle(1, None));
+    assert!(matches!(Statement::of(&bundle, &signers()), Err(Rejection::Malformed(_))));
+    assert!(Bundle::read(&signed_by(&statements()[0], &[auditor(), operator()])).is_err());
+}
+
+#[test]
+fn a_statement_has_one_text() {
+    let [pardon, restore, members, _] = statements().try_into().unwrap();
+    for (statement, old, new) in [
+        (&pardon, "statement v1", "statement v2"),
+        (&pardon, " 50\n", " 050\n"),
+        (&pardon, " 50\n", " +50\n"),
+        (&pardon, " 50\n", " 50 \n"),
+        (&pardon, " 50\n", " 50\nrestore 1\n"),
+        (&pardon, "pardon 09", "pardon 9"),
+        (&pardon, "fleet 07", "fleet  07"),
+        (&pardon, "pardon", "excuse"),
+        (&restore, "restore 1", "restore"),
+        (&members, "member 7", "member 2"),
+        (&members, "member 7", "member 0"),
+        (&members, "vault7.example:7000 ", ""),
+        (&members, "vault7.example", "vault7\u{e4}.example"),
+        (&members, "members 00", "members 0"),
+    ] {
+        let text = statement.note().unwrap().text().to_owned();
+        assert!(text.contains(old), "{old}");
+        let changed = Note::unsigned(text.replacen(old, new, 1));
+        assert!(matches!(Statement::read(&changed), Err(Fault::Damaged(_))), "{new}");
+    }
+    let spaced = Member { number: 1, name: "a b".to_owned(), channel_key: [0; 32], code: "c".to_owned() };
+    let order = Order::Members { predecessor: [0; 32], members: vec![spaced] };
+    assert!(Statement { fleet: [7; 32], order }.note().is_err());
+}
+
+#[test]
+fn t3_signers_are_followed_by_those_that_their_bundle_names() {
+    let (new_auditor, new_operator) = (key("auditor.example", 11), key("operator.example", 12));
+    let fleet = [7; 32];
+    assert_eq!(next_signers(&signed(&second()), &fleet, &signers()), Ok(None), "it names none");
+    let named = Bundle {
+        next_auditor: Some(new_auditor.verifying_key()),
+        next_operator: Some(new_operator.verifying_key()),
+        ..second()
+    };
+    let mut note = signed(&named);
+    note.sign(&new_auditor);
+    assert_eq!(next_signers(&note, &fleet, &signers()), Err(Rejection::NewKeyUnsigned("operator")));
+    note.sign(&new_operator);
+    let next = Signers {
+        auditor: *new_auditor.verifying_key().as_bytes(),
+        operator: *new_operator.verifying_key().as_bytes(),
+    };
+    assert_eq!(next_signers(&note, &fleet, &signers()), Ok(Some(next)));
+    assert_eq!(next_signers(&note, &[8; 32], &signers()), Err(Rejection::WrongFleet));
+    assert_eq!(next_signers(&note, &fleet, &next), Ok(None), "it is the present ones who have signed");
+    let same = Bundle { next_operator: Some(auditor().verifying_key()), ..second() };
+    assert_eq!(next_signers(&signed(&same), &fleet, &signers()), Err(Rejection::OneKeyTwice));
+    let stranger = named.signed(&auditor(), &key("operator.example", 66)).unwrap();
+    assert_eq!(next_signers(&stranger, &fleet, &signers()), Err(Rejection::SignatureMissing("operator")));
+}

@@ -1,0 +1,71 @@
+//! What both signers tell a vault to do: statements, and bundles that name other signers.
+
+use super::Vault;
+use crate::error::{Fault, Refusal};
+use crate::ledger::{Command, Signers, Verdict};
+use crate::transparency::{Note, Order, Statement, next_signers};
+
+impl Vault {
+    /// Does what both signers say in a statement to this fleet.
+    ///
+    /// # Errors
+    /// [`Fault::Policy`] if this vault obeys nobody; [`Fault::Key`] if it is not a statement of both to this fleet;
+    /// [`Fault::Statement`] if the ledger refuses it: it was obeyed before, or does not follow the last one; the clock's and
+    /// the journal's faults.
+    pub fn obey(&self, note: &Note) -> Result<Statement, Fault> {
+        let statement = Statement::of(note, &self.signers()?).map_err(|why| Fault::Key(why.to_string()))?;
+        if statement.fleet != self.fleet {
+            return Err(Fault::Key("the statement is to another fleet".to_owned()));
+        }
+        self.commit_statement(match &statement.order {
+            Order::Pardon { account, pardoned } => Command::Pardon { account: *account, pardoned: *pardoned },
+            Order::Restore { number } => Command::Restore { number: *number },
+            Order::Members { predecessor, .. } => {
+                Command::Members { predecessor: *predecessor, statement: note.write() }
+            }
+        })?;
+        tracing::info!(order = statement.order.name(), "a statement of both signers was obeyed");
+        Ok(statement)
+    }
+
+    /// Obeys from now on the signers that a bundle names in place of the present ones, who have signed it; does nothing if
+    /// it names none.
+    ///
+    /// # Errors
+    /// As [`Vault::obey`].
+    pub fn follow_signers(&self, bundle: &Note) -> Result<(), Fault> {
+        let from = self.signers()?;
+        let next = next_signers(bundle, &self.fleet, &from).map_err(|why| Fault::Key(why.to_string()))?;
+        match next {
+            Some(to) => self.commit_statement(Command::Signers { from, to, bundle: bundle.write() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whose statements are obeyed.
+    ///
+    /// # Errors
+    /// [`Fault::Policy`] if nobody's are.
+    pub fn signers(&self) -> Result<Signers, Fault> {
+        let mut signers = None;
+        self.journal.read(&mut |state| signers = state.signers().copied())?;
+        signers.ok_or_else(|| Fault::Policy("this vault was made without signers, and obeys nobody".to_owned()))
+    }
+
+    fn commit_statement(&self, command: Command) -> Result<(), Fault> {
+        let receipts = self.journal.commit(self.clock.now_s()?, vec![command])?;
+        match receipts.first().map(|receipt| *receipt.verdict()) {
+            Some(Verdict::Done) => Ok(()),
+            Some(Verdict::Refused(Refusal::Stale)) => {
+                Err(Fault::Statement("it was obeyed before, or another must come before it".to_owned()))
+            }
+            Some(Verdict::Refused(Refusal::NoRecord)) => {
+                Err(Fault::Statement("nobody of this id was ever here".to_owned()))
+            }
+            Some(Verdict::Refused(Refusal::Forbidden)) => {
+                Err(Fault::Statement("there is not so much to pardon, or accounts are on their way".to_owned()))
+            }
+            other => Err(Fault::Statement(format!("the ledger does not take it: {other:?}"))),
+        }
+    }
+}

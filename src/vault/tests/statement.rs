@@ -1,0 +1,125 @@
+//! A vault obeys what both its signers say to its fleet, once, and nobody else.
+
+use super::person::Person;
+use super::{vault, vault_with};
+use crate::error::{Fault, Refusal};
+use crate::ledger::{Policy, Signers};
+use crate::protocol::Reply;
+use crate::secret::Secret;
+use crate::transparency::{Bundle, Note, Order, SigningKey, Statement};
+use crate::vault::Vault;
+
+fn key(name: &str, seed: u8) -> SigningKey {
+    SigningKey::new(name, &Secret::new([seed; 32])).unwrap()
+}
+
+fn signers(auditor: &SigningKey, operator: &SigningKey) -> Signers {
+    Signers { auditor: *auditor.verifying_key().as_bytes(), operator: *operator.verifying_key().as_bytes() }
+}
+
+fn statement(vault: &Vault, order: Order, keys: [&SigningKey; 2]) -> Note {
+    let mut note = Statement { fleet: *vault.fleet(), order }.note().unwrap();
+    keys.iter().for_each(|key| note.sign(key));
+    note
+}
+
+fn obeyed(vault: &Vault, order: Order, keys: [&SigningKey; 2]) -> Result<(), Fault> {
+    vault.obey(&statement(vault, order, keys)).map(|_| ())
+}
+
+#[test]
+fn t10_a_pardon_by_both_lets_a_person_enrol_again_and_by_one_does_not() {
+    let (auditor, operator) = (key("auditor", 1), key("operator", 2));
+    let signers = Some(signers(&auditor, &operator));
+    let policy = Policy { attempts_max: 2, lifetime_max: 2, signers, ..Policy::development() };
+    let (vault, clock) = vault_with(policy);
+    let ada = Person::new("ada");
+    ada.enrol(&vault, "one", b"secret");
+    for _ in 0..2 {
+        ada.start(&vault, "wrong").unwrap();
+    }
+    let enrols = || ada.start_enrolment(&vault, "two", b"secret").map(|it| ada.ask(&vault, &it.request()).unwrap());
+    let used = |told: Result<Reply, Refusal>| {
+        matches!(told, Err(Refusal::LifetimeUsed) | Ok(Reply::Refused(Refusal::LifetimeUsed)))
+    };
+    assert!(used(enrols()));
+    let stranger = key("operator", 9);
+    let pardon = |pardoned| Order::Pardon { account: ada.0, pardoned };
+    let refused = obeyed(&vault, pardon(2), [&auditor, &stranger]).unwrap_err();
+    assert!(matches!(refused, Fault::Key(_)), "{refused}");
+    assert!(matches!(obeyed(&vault, pardon(2), [&auditor, &auditor]), Err(Fault::Key(_))));
+    let note = statement(&vault, pardon(2), [&auditor, &operator]);
+    let text = String::from_utf8(note.write()).unwrap();
+    let more = Note::read(text.replacen(" 2\n", " 3\n", 1).as_bytes()).unwrap();
+    assert!(matches!(vault.obey(&more), Err(Fault::Key(_))), "altered");
+    assert!(
+        matches!(obeyed(&vault, pardon(2), [&auditor, &operator]), Err(Fault::Statement(_))),
+        "nothing is owed yet"
+    );
+    clock.forward(vault.policy().destroy_after_s + 1);
+    assert_eq!(vault.sweep().unwrap().destroyed, 1);
+    assert!(used(enrols()), "destroyed, and owed");
+    obeyed(&vault, pardon(2), [&auditor, &operator]).unwrap();
+    obeyed(&vault, pardon(2), [&auditor, &operator]).unwrap();
+    assert!(matches!(enrols(), Ok(Reply::Enrolled { .. })), "once more, however often it is said");
+    for _ in 0..2 {
+        ada.start(&vault, "wrong").unwrap();
+    }
+    assert!(used(enrols()), "a pardon names a value, and gives no more when it is replayed");
+    let other = super::vault_with(vault.policy().clone()).0;
+    assert!(
+        matches!(vault.obey(&statement(&other, pardon(2), [&auditor, &operator])), Err(Fault::Key(_))),
+        "another fleet's"
+    );
+}
+
+#[test]
+fn t10_a_restore_is_obeyed_once_and_nobody_is_where_there_are_no_signers() {
+    let (auditor, operator) = (key("auditor", 1), key("operator", 2));
+    let policy = Policy { signers: Some(signers(&auditor, &operator)), ..Policy::development() };
+    let (vault, _) = vault_with(policy);
+    let ada = Person::new("ada");
+    ada.enrol(&vault, "one", b"secret");
+    let both = [&auditor, &operator];
+    obeyed(&vault, Order::Restore { number: 1 }, both).unwrap();
+    assert!(matches!(obeyed(&vault, Order::Restore { number: 1 }, both), Err(Fault::Statement(_))), "replayed");
+    assert_eq!(ada.start(&vault, "wrong").map(|it| it.remaining), Ok(0), "one attempt was left");
+    let members = Order::Members { predecessor: [0; 32], members: Vec::new() };
+    obeyed(&vault, members.clone(), both).unwrap();
+    assert!(matches!(obeyed(&vault, members, both), Err(Fault::Statement(_))), "it does not follow itself");
+    let (nobody, _) = self::vault();
+    assert!(matches!(obeyed(&nobody, Order::Restore { number: 1 }, both), Err(Fault::Policy(_))));
+}
+
+#[test]
+fn t10_signers_turn_by_their_bundle() {
+    let (auditor, operator, next) = (key("auditor", 1), key("operator", 2), key("auditor", 3));
+    let policy = Policy { signers: Some(signers(&auditor, &operator)), ..Policy::development() };
+    let (vault, _) = vault_with(policy);
+    let bundle = Bundle {
+        namespace: "example.org/backup".to_owned(),
+        fleet: *vault.fleet(),
+        epoch: 2,
+        not_before_s: 0,
+        not_after_s: 1,
+        previous: [0; 32],
+        artifact: [0; 32],
+        evidence: [0; 32],
+        next_auditor: Some(next.verifying_key()),
+        next_operator: None,
+    };
+    let mut note = bundle.signed(&auditor, &operator).unwrap();
+    assert!(matches!(vault.follow_signers(&note), Err(Fault::Key(_))), "the new key has not signed");
+    note.sign(&next);
+    vault.follow_signers(&note).unwrap();
+    assert_eq!(vault.signers(), Ok(signers(&next, &operator)));
+    assert!(
+        matches!(obeyed(&vault, Order::Restore { number: 1 }, [&auditor, &operator]), Err(Fault::Key(_))),
+        "the old key"
+    );
+    obeyed(&vault, Order::Restore { number: 1 }, [&next, &operator]).unwrap();
+    vault.follow_signers(&note).unwrap();
+    assert_eq!(vault.signers(), Ok(signers(&next, &operator)), "said again it changes nothing");
+    let older = bundle.signed(&auditor, &operator).unwrap();
+    assert!(matches!(vault.follow_signers(&older), Err(Fault::Key(_))), "by those before alone");
+}
