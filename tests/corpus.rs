@@ -117,8 +117,8 @@ fn commands() -> Vec<Command> {
         Command::Forget { most: 3 },
         Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() },
         Command::Signers {
-            from: Signers { auditor: pattern(15), operator: pattern(16) },
-            to: Signers { auditor: pattern(17), operator: pattern(16) },
+            from: Box::new(Signers { auditor: pattern(15), operator: pattern(16) }),
+            to: Box::new(Signers { auditor: pattern(17), operator: pattern(16) }),
             bundle: b"a bundle".to_vec(),
         },
         Command::Restore { number: 1 },

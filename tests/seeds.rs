@@ -233,7 +233,11 @@ fn commands() -> Vec<(&'static str, Vec<Command>)> {
 
 fn signers() -> Command {
     let from = Signers { auditor: [1; 32], operator: [2; 32] };
-    Command::Signers { from, to: Signers { auditor: [3; 32], ..from }, bundle: b"a bundle".to_vec() }
+    Command::Signers {
+        from: Box::new(from),
+        to: Box::new(Signers { auditor: [3; 32], ..from }),
+        bundle: b"a bundle".to_vec(),
+    }
 }
 
 fn policies() -> Vec<(&'static str, Policy)> {

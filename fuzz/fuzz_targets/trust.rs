@@ -11,7 +11,8 @@ use strongroom::ledger::Signers;
 use strongroom::secret::Secret;
 use strongroom::transparency::{
     AttestationVerifier, Bundle, Checkpoint, Document, Envelope, Evidence, FleetKeys, LogPolicy, LoggedBundle,
-    Measurement, Nitro, Note, Order, Pins, Proof, SigningKey, Transcript, Trust, WitnessSigningKey,
+    Measurement, Nitro, Note, Order, Pins, Proof, SigningKey, Statement, Transcript, Trust, VerifyingKey,
+    WitnessSigningKey,
 };
 
 fuzz_target!(|data: &[u8]| -> Corpus {

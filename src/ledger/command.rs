@@ -134,9 +134,9 @@ pub enum Command {
     /// By a bundle that those before have signed: whose statements are obeyed from here on.
     Signers {
         /// Those before.
-        from: Signers,
+        from: Box<Signers>,
         /// Those from here on.
-        to: Signers,
+        to: Box<Signers>,
         /// The bundle's bytes.
         bundle: Vec<u8>,
     },
@@ -339,8 +339,8 @@ impl Command {
                 arrivals: read_arrivals(reader)?,
             },
             18 => Command::Signers {
-                from: Signers::read(reader)?,
-                to: Signers::read(reader)?,
+                from: Box::new(Signers::read(reader)?),
+                to: Box::new(Signers::read(reader)?),
                 bundle: reader.counted(STATEMENT_MAX)?.to_vec(),
             },
             _ => return Err(Invalid),

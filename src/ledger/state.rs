@@ -351,13 +351,13 @@ impl State {
                 Ok(Verdict::Done)
             }
             Command::Signers { from, to, bundle } => {
-                if self.globals.signers != Some(*from) {
+                if self.globals.signers != Some(**from) {
                     return Err(Refusal::Stale);
                 }
                 if bundle.len() > STATEMENT_MAX || to.auditor == to.operator {
                     return Err(Refusal::Malformed);
                 }
-                self.globals.signers = Some(*to);
+                self.globals.signers = Some(**to);
                 Ok(Verdict::Done)
             }
             Command::RaiseKeyMin { key_number } => {

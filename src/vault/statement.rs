@@ -37,7 +37,11 @@ impl Vault {
         let from = self.signers()?;
         let next = next_signers(bundle, &self.fleet, &from).map_err(|why| Fault::Key(why.to_string()))?;
         match next {
-            Some(to) => self.commit_statement(Command::Signers { from, to, bundle: bundle.write() }),
+            Some(to) => self.commit_statement(Command::Signers {
+                from: Box::new(from),
+                to: Box::new(to),
+                bundle: bundle.write(),
+            }),
             None => Ok(()),
         }
     }

@@ -293,11 +293,11 @@ impl Model {
                 Ok(Verdict::Done)
             }
             Command::Signers { from, to, .. } => match self.signers.last() {
-                Some(last) if last != from => Err(Refusal::Stale),
+                Some(last) if *last != **from => Err(Refusal::Stale),
                 None => Err(Refusal::Stale),
                 Some(_) if to.auditor == to.operator => Err(Refusal::Malformed),
                 Some(_) => {
-                    self.signers.push(*to);
+                    self.signers.push(**to);
                     Ok(Verdict::Done)
                 }
             },
@@ -570,7 +570,7 @@ fn choose(choices: &mut Choices<'_>, state: &State, elsewhere: &Elsewhere) -> Re
             let now = state.signers().copied().unwrap_or(Signers { auditor: [0; 32], operator: [1; 32] });
             let from = if choices.below(4) == 0 { Signers { auditor: [9; 32], ..now } } else { now };
             let to = Signers { auditor: [choices.below(3) as u8; 32], operator: [choices.below(3) as u8; 32] };
-            Command::Signers { from, to, bundle: vec![choices.next(); 3] }
+            Command::Signers { from: Box::new(from), to: Box::new(to), bundle: vec![choices.next(); 3] }
         }
         28 => match choices.below(4) {
             0 => Command::RaiseKeyMin { key_number: choices.below(3) as u16 },

@@ -446,10 +446,14 @@ fn signers_are_followed_by_those_that_a_bundle_of_theirs_names() {
     let first = Signers { auditor: [1; 32], operator: [2; 32] };
     let mut world = World::new(&real, Policy { signers: Some(first), ..policy(3, 9) });
     let next = Signers { auditor: [3; 32], ..first };
-    let turn = |from, to| Command::Signers { from, to, bundle: b"a bundle".to_vec() };
+    let turn = |from, to| Command::Signers { from: Box::new(from), to: Box::new(to), bundle: b"a bundle".to_vec() };
     assert!(world.refuses(&turn(next, first), Refusal::Stale), "not those before");
     assert!(world.refuses(&turn(first, Signers { auditor: [2; 32], ..first }), Refusal::Malformed), "one key twice");
-    let huge = Command::Signers { from: first, to: next, bundle: vec![0; crate::limits::STATEMENT_MAX + 1] };
+    let huge = Command::Signers {
+        from: Box::new(first),
+        to: Box::new(next),
+        bundle: vec![0; crate::limits::STATEMENT_MAX + 1],
+    };
     assert!(world.refuses(&huge, Refusal::Malformed));
     assert_eq!(world.apply(&turn(first, next)), Verdict::Done);
     assert_eq!(world.state.signers(), Some(&next));
