@@ -100,6 +100,14 @@ signed published/1.bundle
 run bundle show published/1.bundle
 logged published/1.bundle
 
+title "The same for tools in the field: the auditor signs the epoch as plexi has it, the operator signs that"
+run signer new --name field.auditor keys/field.auditor
+run signer new --name field.operator keys/field.operator
+run bundle project --key keys/field.auditor --bundle published/1.bundle epoch.json
+cat epoch.json
+echo
+run bundle countersign --key keys/field.operator --auditor "$(key field.auditor)" --bundle published/1.bundle epoch.json
+
 title "A phone verifies it, and remembers; the vault serves from the ceremony's folder"
 run verify --pins phone.pins --memory phone.memory published
 cp phone.memory off.memory
@@ -162,6 +170,9 @@ for alone in operator auditor; do
     refused "is missing; nobody but the other has seen these keys" verify --pins phone.pins "$alone-alone"
     refused "is missing" log append --folder log --key keys/fleets --pins phone.pins "$alone-alone/4.bundle"
 done
+
+refused "the auditor has not signed this epoch, or another bundle of it" bundle countersign --key keys/field.operator \
+    --auditor "$(key field.auditor)" --bundle published/2.bundle epoch.json
 
 title "Cheating: an older epoch again, and one that has expired"
 refused "is rolled back" verify --pins phone.pins --memory phone.memory at-epoch-1

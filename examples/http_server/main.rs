@@ -9,6 +9,9 @@
 //! cargo run --release --example http_server -- --folder vault-for-a-try
 //! ```
 //!
+//! With the feature `transparency` and `--artifact fleet-keys.json` it starts from the folder that `strongroom ceremony`
+//! has made.
+//!
 //! What slow, large or many connections can take is bounded: connections, altogether and of one address, the time for a
 //! head and for a whole request, the size of a body, requests in line, altogether and of one account. TLS, and limits of
 //! rate for each person, belong before it.
@@ -41,6 +44,10 @@ struct Arguments {
     /// Where the vault is kept; made if it is not there.
     #[arg(long)]
     folder: PathBuf,
+    /// The fleet's keys, fleet-keys.json, of the ceremony at which the vault was made: the policy that it must be under.
+    #[cfg(feature = "transparency")]
+    #[arg(long)]
+    artifact: Option<PathBuf>,
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -60,7 +67,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hardened = strongroom::process::harden_process();
     tracing::info!(hardened.undumpable, hardened.locked, "the process");
 
-    let vault = Arc::new(open(&arguments.folder)?);
+    #[cfg(feature = "transparency")]
+    let of_ceremony =
+        arguments.artifact.as_deref().map(|artifact| of_ceremony(&arguments.folder, artifact)).transpose()?;
+    #[cfg(not(feature = "transparency"))]
+    let of_ceremony = None;
+    let vault = Arc::new(of_ceremony.map_or_else(|| open(&arguments.folder), Ok)?);
     let admission = admission_key(&arguments.folder)?.verifying_key();
     let queue = Arc::new(Queue::open(vault.clone(), Gathering::default())?);
     let metrics = PrometheusBuilder::new().install_recorder()?;
@@ -97,6 +109,17 @@ async fn turn_when_told(vault: Arc<Vault>, mut told: Signal) {
             Err(error) => tracing::error!(%error, "the turn of keys ended"),
         }
     }
+}
+
+/// The vault that a ceremony has made, under the policy that its artifact names.
+#[cfg(feature = "transparency")]
+fn of_ceremony(folder: &Path, artifact: &Path) -> Result<Vault, Box<dyn Error>> {
+    let keys = strongroom::transparency::FleetKeys::read(&std::fs::read(artifact)?)?;
+    let vault = Vault::open(Config::development(folder)?, keys.policy)?;
+    if *vault.fleet() != keys.fleet {
+        return Err("this is the vault of another ceremony".into());
+    }
+    Ok(vault)
 }
 
 /// The vault in a folder, made if there is none.

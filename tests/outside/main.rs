@@ -14,6 +14,8 @@ use std::path::Path;
 use std::process::Command;
 
 use file::Case;
+use strongroom::secret::Secret;
+use strongroom::transparency::{EpochSignature, Note, SigningKey};
 
 const JUDGES: [&str; 3] = ["sumdb/note", "sumdb/tlog", "dsse"];
 
@@ -53,10 +55,35 @@ fn main() {
             fs::write(folder.path().join(format!("{}.txt", twin.name)), twin.write()).unwrap();
         }
     }
+    plexi(folder.path());
     let found = differences(&twins, &judged(folder.path()));
     assert!(found.is_empty(), "tampered twins: {found:#?}");
     let judgements = expected.values().flatten().filter(|it| *it != "-").count();
     println!("{} cases, {judgements} judgements, {} tampered twins refused", expected.len(), twins.len());
+}
+
+/// Cloudflare's command, if STRONGROOM_PLEXI names it (`cargo install plexi`): it accepts our signature of an epoch, and not
+/// its tampered twin.
+fn plexi(folder: &Path) {
+    let Some(command) = std::env::var_os("STRONGROOM_PLEXI") else {
+        println!("LEFT OUT: plexi; see STRONGROOM_PLEXI in .ci/README");
+        return;
+    };
+    let key = SigningKey::new("field.auditor.example", &Secret::new([7; 32])).unwrap();
+    let case = Case::read(include_str!("../../vectors/trust/good_first_bundle.txt")).unwrap();
+    let note = Note::read(case.bundles[0].0.as_bytes()).unwrap();
+    let good = EpochSignature::sign(&note, 1_800_000_000_000, &key).unwrap();
+    let mut twin = good.clone();
+    twin.digest[0] ^= 1;
+    for (signature, expected) in [(good, "success"), (twin, "failed")] {
+        let path = folder.join("epoch.json");
+        fs::write(&path, signature.write()).unwrap();
+        let mut audit = Command::new(&command);
+        audit.args(["local-audit", "--verifying-key", &hex::encode(key.verifying_key().as_bytes())]).arg(path);
+        let said = told(audit);
+        assert!(said.starts_with(expected), "plexi: {said}");
+    }
+    println!("plexi accepts our signature of an epoch, and refuses its tampered twin");
 }
 
 /// The character behind a place becomes the next one.

@@ -145,7 +145,7 @@ fn secret_key(label: &[u8], value: &[u8], hidden: bool) -> Vec<Attribute> {
 
 fn made_once(hsm: &Hsm) {
     let source = token(hsm);
-    assert_eq!(source.epochs().unwrap(), []);
+    assert!(source.epochs().unwrap().is_empty());
     source.create(1).unwrap();
     source.create(3).unwrap();
     assert!(matches!(source.create(1), Err(Fault::Key(_))), "it is not replaced");

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use strongroom::transparency::{Bundle, Envelope, FleetKeys, ForkProof, Note, SigningKey, VerifyingKey};
+use strongroom::transparency::{
+    Bundle, Envelope, EpochSignature, FleetKeys, ForkProof, Note, SigningKey, VerifyingKey,
+};
 
 use crate::file::{read, read_key, tell, write_new, write_whole};
+use crate::log::now_s;
 use crate::measure::Outcome;
 use crate::signer::read_pins;
 
@@ -27,6 +30,31 @@ pub(crate) enum BundleCommand {
     Show {
         /// The bundle
         file: PathBuf,
+    },
+    /// As the auditor, sign a bundle's epoch for tools in the field, in the form of Cloudflare's plexi
+    Project {
+        /// The auditor's key for this alone
+        #[arg(long)]
+        key: PathBuf,
+        /// The bundle
+        #[arg(long)]
+        bundle: PathBuf,
+        /// Where to write the signature, as JSON
+        out: PathBuf,
+    },
+    /// As the operator, sign the auditor's signature of an epoch, if it is of this very bundle
+    Countersign {
+        /// The operator's key for this alone
+        #[arg(long)]
+        key: PathBuf,
+        /// The auditor's public key for this alone
+        #[arg(long)]
+        auditor: String,
+        /// The bundle
+        #[arg(long)]
+        bundle: PathBuf,
+        /// The auditor's signature
+        signature: PathBuf,
     },
     /// Check that two bundles prove a fork: of one epoch, both signed by both, and different
     Fork {
@@ -88,6 +116,16 @@ pub(crate) fn run(command: BundleCommand) -> Outcome<()> {
             let signers: Vec<_> = note.signers().collect();
             let signed = if signers.is_empty() { "nobody yet".to_owned() } else { signers.join(", ") };
             tell(&format!("{}hash {}\nsigned, as its lines say, by {signed}", note.text(), hex(&note.hash())))
+        }
+        BundleCommand::Project { key, bundle, out } => {
+            let (key, now_ms): (SigningKey, _) = (read_key(&key)?, now_s()? * 1000);
+            let signature = EpochSignature::sign(&read_bundle(&bundle)?, now_ms, &key)?;
+            write_new(&out, &signature.write())?;
+            tell(&format!("key {}", hex(key.verifying_key().as_bytes())))
+        }
+        BundleCommand::Countersign { key, auditor, bundle, signature } => {
+            let (key, signature): (SigningKey, _) = (read_key(&key)?, EpochSignature::read(&read(&signature)?)?);
+            tell(&hex(&signature.countersign(&read_bundle(&bundle)?, &auditor.parse()?, &key)?))
         }
         BundleCommand::Fork { pins, first, second } => {
             let pins = read_pins(&pins)?;
