@@ -39,57 +39,106 @@ fn a_document_of_the_enclave_in_which_the_keys_were_born_holds() {
     .unwrap();
 }
 
-#[test]
-fn whatever_is_wrong_with_a_document_it_does_not_hold() {
-    type Change = fn(&mut Case);
-    let cases: [(&str, Change); 33] = [
-        ("about other keys", |it| it.born = [1; 32]),
-        ("about other keys", |it| *field(it, "user_data") = Value::Null),
-        ("its nonce is not the one", |it| it.nonce = Some("43".repeat(20))),
-        ("its nonce is not the one", |it| *field(it, "nonce") = Value::Null),
-        ("does not say what nonce", |it| it.nonce = None),
-        ("nonce is not hex", |it| it.nonce = Some("4".to_owned())),
-        ("debug mode", |it| *field(it, "pcrs") = Value::Map(vec![(0.into(), Value::Bytes(vec![0; 48]))])),
-        ("pcrs is not", |it| *field(it, "pcrs") = Value::Map(vec![(1.into(), Value::Bytes(vec![1; 48]))])),
-        ("pcrs is not", |it| *field(it, "pcrs") = Value::Map(vec![(0.into(), Value::Bytes(vec![1; 32]))])),
-        ("digest is not", |it| *field(it, "digest") = Value::from("SHA256")),
-        ("does not say module_id", |it| drop(it.fields.remove(0))),
-        ("says nonce twice", |it| it.fields.push(("nonce", Value::Null))),
-        ("timestamp is not", |it| *field(it, "timestamp") = Value::from(-1)),
-        ("signature is not good", |it| it.signer = 3),
-        ("not signed with ES384", |it| it.algorithm = iana::Algorithm::ES256),
-        ("not a COSE_Sign1", |it| it.spoil = |bytes| bytes.truncate(bytes.len() - 1)),
-        ("signature is not good", |it| {
+type Change = fn(&mut Case);
+
+/// Everything that can be wrong with a document: a name, words of the reason, and what makes it so.
+fn wrong() -> [(&'static str, &'static str, Change); 33] {
+    [
+        ("born_elsewhere", "about other keys", |it| it.born = [1; 32]),
+        ("no_user_data", "about other keys", |it| *field(it, "user_data") = Value::Null),
+        ("nonce_of_before", "its nonce is not the one", |it| it.nonce = Some("43".repeat(20))),
+        ("no_nonce", "its nonce is not the one", |it| *field(it, "nonce") = Value::Null),
+        ("nonce_not_asked_for", "does not say what nonce", |it| it.nonce = None),
+        ("nonce_not_hex", "nonce is not hex", |it| it.nonce = Some("4".to_owned())),
+        ("debug_mode", "debug mode", |it| *field(it, "pcrs") = Value::Map(vec![(0.into(), Value::Bytes(vec![0; 48]))])),
+        ("pcr0_missing", "pcrs is not", |it| {
+            *field(it, "pcrs") = Value::Map(vec![(1.into(), Value::Bytes(vec![1; 48]))])
+        }),
+        ("pcr0_too_short", "pcrs is not", |it| {
+            *field(it, "pcrs") = Value::Map(vec![(0.into(), Value::Bytes(vec![1; 32]))])
+        }),
+        ("digest_sha256", "digest is not", |it| *field(it, "digest") = Value::from("SHA256")),
+        ("module_missing", "does not say module_id", |it| drop(it.fields.remove(0))),
+        ("nonce_twice", "says nonce twice", |it| it.fields.push(("nonce", Value::Null))),
+        ("timestamp_negative", "timestamp is not", |it| *field(it, "timestamp") = Value::from(-1)),
+        ("signed_by_another_key", "signature is not good", |it| it.signer = 3),
+        ("algorithm_es256", "not signed with ES384", |it| it.algorithm = iana::Algorithm::ES256),
+        ("document_cut_short", "not a COSE_Sign1", |it| it.spoil = |bytes| bytes.truncate(bytes.len() - 1)),
+        ("signature_altered", "signature is not good", |it| {
             it.spoil = |bytes| {
                 let last = bytes.len() - 1;
                 bytes[last] ^= 1;
             }
         }),
-        ("too long", |it| it.spoil = |bytes| bytes.resize(70_000, 0)),
-        ("another root", |it| {
+        ("document_too_long", "too long", |it| it.spoil = |bytes| bytes.resize(70_000, 0)),
+        ("root_not_pinned", "another root", |it| {
             it.chain[0].seed = 9;
             it.chain[0].issuer_seed = 9;
             it.chain[1].issuer_seed = 9;
         }),
-        ("comes without certificates", |it| drop(it.chain.drain(..3))),
-        ("not by the one above", |it| it.chain[2].issuer = "root".to_owned()),
-        ("signature is not good", |it| it.chain[2].issuer_seed = 1),
-        ("not by the one above", |it| drop(it.chain.remove(1))),
-        ("may not issue", |it| it.chain[1].constraints = None),
-        ("may not issue", |it| it.chain[2].constraints.as_mut().unwrap().ca = false),
-        ("may not issue", |it| it.chain[1].constraints.as_mut().unwrap().path_len_constraint = Some(0)),
-        ("may not issue", |it| it.chain[2].usage = Some(KeyUsages::DigitalSignature)),
-        ("may not issue", |it| it.chain[2].usage = None),
-        ("not one that signs documents", |it| it.chain[3].usage = Some(KeyUsages::KeyAgreement)),
-        ("not one that signs documents", |it| it.chain[3].constraints = chain()[0].constraints.clone()),
-        ("did not hold", |it| it.chain[3].to_s = TIME_S - 1),
-        ("did not hold", |it| it.chain[1].from_s = TIME_S + 1),
-        ("critical extension", |it| it.chain[2].strange = true),
-    ];
-    for (number, (reason, change)) in cases.into_iter().enumerate() {
+        ("no_certificates", "comes without certificates", |it| drop(it.chain.drain(..3))),
+        ("issuer_of_another_name", "not by the one above", |it| it.chain[2].issuer = "root".to_owned()),
+        ("certificate_by_another_key", "signature is not good", |it| it.chain[2].issuer_seed = 1),
+        ("intermediate_missing", "not by the one above", |it| drop(it.chain.remove(1))),
+        ("authority_without_constraints", "may not issue", |it| it.chain[1].constraints = None),
+        ("authority_that_is_none", "may not issue", |it| it.chain[2].constraints.as_mut().unwrap().ca = false),
+        ("path_too_long", "may not issue", |it| {
+            it.chain[1].constraints.as_mut().unwrap().path_len_constraint = Some(0)
+        }),
+        ("authority_that_may_not_sign_certificates", "may not issue", |it| {
+            it.chain[2].usage = Some(KeyUsages::DigitalSignature)
+        }),
+        ("authority_without_usage", "may not issue", |it| it.chain[2].usage = None),
+        ("leaf_that_may_not_sign", "not one that signs documents", |it| {
+            it.chain[3].usage = Some(KeyUsages::KeyAgreement)
+        }),
+        ("leaf_that_is_an_authority", "not one that signs documents", |it| {
+            it.chain[3].constraints = chain()[0].constraints.clone()
+        }),
+        ("leaf_expired", "did not hold", |it| it.chain[3].to_s = TIME_S - 1),
+        ("authority_not_yet_valid", "did not hold", |it| it.chain[1].from_s = TIME_S + 1),
+        ("critical_extension_unknown", "critical extension", |it| it.chain[2].strange = true),
+    ]
+}
+
+#[test]
+fn whatever_is_wrong_with_a_document_it_does_not_hold() {
+    for (name, reason, change) in wrong() {
         let said = judged(change).unwrap_err().to_string();
-        assert!(said.contains(reason), "{number}, {reason}: {said}");
+        assert!(said.contains(reason), "{name}, {reason}: {said}");
     }
+}
+
+/// `vectors/trust/attestations/`: a file a case, for verifiers in other languages. After a change of format run this once
+/// with `STRONGROOM_WRITE_VECTORS=1` set.
+#[test]
+fn the_vectors_are_what_this_file_makes() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/trust/attestations");
+    let good: [(&str, &str, Change); 2] = [("good", "", |_| {}), ("good_tagged", "", |it| it.tagged = true)];
+    let mut made = Vec::new();
+    // A document of any length says nothing to who reads it in hex.
+    for (name, reason, change) in good.into_iter().chain(wrong()).filter(|(name, ..)| *name != "document_too_long") {
+        let mut case = case();
+        change(&mut case);
+        let expect = if reason.is_empty() { "accepted".to_owned() } else { format!("refused: {reason}") };
+        let text = format!(
+            "# {name}\n# expect: {expect}\n-- root\n{}\n-- artifact\n{}\n-- nonce\n{}\n-- document\n{}\n",
+            hex::encode(chain()[0].certificate()),
+            hex::encode(case.born),
+            case.nonce.as_deref().unwrap_or("-"),
+            hex::encode(case.document()),
+        );
+        made.push((folder.join(format!("{name}.txt")), text));
+    }
+    if std::env::var_os("STRONGROOM_WRITE_VECTORS").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        made.iter().for_each(|(path, text)| std::fs::write(path, text).unwrap());
+    }
+    for (path, text) in &made {
+        assert_eq!(&std::fs::read_to_string(path).unwrap(), text, "{}", path.display());
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), made.len(), "a file that nobody made");
+    assert_eq!(made.len(), 34);
 }
 
 #[test]

@@ -34,15 +34,15 @@ fn a_verifier_that_accepts_everything_is_found_out() {
     let folder = tempfile::tempdir().unwrap();
     for (says, ends, found) in [("verified", 0, "NOT REFUSED"), ("no", 1, "REFUSED FOR ANOTHER REASON")] {
         let path = folder.path().join(says);
-        let lines = format!(
-            "#!/usr/bin/env bash\n[ \"$1 $3\" != \"verify phone.pins\" ] || [ $# != 4 ] || {{ echo {says}; exit {ends}; }}\nexec {STRONGROOM} \"$@\"\n"
-        );
+        // In everything else it does as it must, so that the story comes to the place.
+        let instead = format!("[ \"$1 ${{4:-}}\" != \"verify operator-alone\" ] || {{ echo {says}; exit {ends}; }}");
+        let lines = format!("#!/usr/bin/env bash\n{instead}\nexec {STRONGROOM} \"$@\"\n");
         fs::write(&path, lines).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let output = story(&path);
         assert!(!output.status.success(), "{}", text(&output.stdout));
         let told = text(&output.stderr);
-        assert!(told.contains(found) || says == "no", "{told}");
+        assert!(told.contains(found), "{told}");
     }
 }
 

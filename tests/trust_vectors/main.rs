@@ -6,6 +6,7 @@
 
 mod cases;
 mod file;
+mod statements;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
