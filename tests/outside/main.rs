@@ -62,8 +62,8 @@ fn main() {
     println!("{} cases, {judgements} judgements, {} tampered twins refused", expected.len(), twins.len());
 }
 
-/// Cloudflare's command, if STRONGROOM_PLEXI names it (`cargo install plexi`): it accepts our signature of an epoch, and not
-/// its tampered twin.
+/// Cloudflare's command, if STRONGROOM_PLEXI names it (`cargo install --locked plexi`): it accepts our signature of an
+/// epoch, and not its tampered twin.
 fn plexi(folder: &Path) {
     let Some(command) = std::env::var_os("STRONGROOM_PLEXI") else {
         println!("LEFT OUT: plexi; see STRONGROOM_PLEXI in .ci/README");
