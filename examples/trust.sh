@@ -111,6 +111,7 @@ run bundle countersign --key keys/field.operator --auditor "$(key field.auditor)
 title "A phone verifies it, and remembers; the vault serves from the ceremony's folder"
 run verify --pins phone.pins --memory phone.memory published
 cp phone.memory off.memory
+cp phone.memory renamed.memory
 cp -r published at-epoch-1
 run keys status --folder vault | head -n 1
 
@@ -149,7 +150,13 @@ run statement sign --key keys/operator late.statement
 refused "the signature of the auditor is missing" statement obey --folder vault late.statement
 
 title "An honest phone that was off for two epochs, a new phone without history, and an old app all get through"
+cp -r published renamed
+for epoch in 1 2 3; do
+    mv "renamed/$epoch.bundle" "renamed/$((9 - epoch)).bundle"
+    mv "renamed/$epoch.tlog-proof" "renamed/$((9 - epoch)).tlog-proof"
+done
 run verify --pins phone.pins --memory off.memory published
+run verify --pins phone.pins --memory renamed.memory renamed | tail -n 1    # files by other names, the same epochs
 run verify --pins phone.pins published | tail -n 1
 run verify --pins app.pins --at $((now + 100000)) at-epoch-1 | tail -n 1
 run verify --pins phone.pins --memory phone.memory --json published | head -c 100
@@ -195,9 +202,10 @@ refused "not the evidence that the bundle names" verify --pins phone.pins other-
 
 title "Cheating: a bundle for tests, signed by both, before people"
 cp -r published test
-service=example.org/test bundle test/4.bundle --not-after $((now + 4000))
-signed test/4.bundle
-cp published/3.tlog-proof test/4.tlog-proof
+rm test/*.bundle test/*.tlog-proof
+service=example.org/test bundle test/1.bundle --not-after $((now + 4000))
+signed test/1.bundle
+cp published/1.tlog-proof test/
 refused "is for example.org/test" verify --pins phone.pins test
 
 title "Cheating: both signers together show some people other keys, past the log"

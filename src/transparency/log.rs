@@ -167,7 +167,7 @@ impl Log {
         if [CHECKPOINT, NEXT, "tile"].iter().any(|name| folder.join(name).exists()) {
             return Err(Fault::Storage("the folder has a log in it, or what is left of one".to_owned()));
         }
-        let root = Tree::default().root(0).unwrap_or_default();
+        let root = Tree::default().root(0).ok_or_else(not_whole)?;
         let checkpoint = Checkpoint { origin: key.verifying_key().name().to_owned(), size: 0, root };
         publish(&folder, &checkpoint.signed(&key))?;
         Log::at(folder, key, lock)
@@ -240,13 +240,15 @@ impl Log {
                 let bundle: Vec<u8> = entries.iter().flat_map(|it| bundled(it)).collect();
                 replace(&self.view.folder.join(path), &bundle)?;
             }
-            for (path, hashes) in self.view.tree.tiles(old) {
+            for (path, hashes) in self.view.tree.tiles(old).ok_or_else(not_whole)? {
                 replace(&self.view.folder.join(path), &hashes)?;
             }
-            let root = self.view.tree.root(size).unwrap_or_default();
+            let root = self.view.tree.root(size).ok_or_else(not_whole)?;
             let checkpoint = Checkpoint { origin: self.view.key.name().to_owned(), size, root };
-            self.view.note = checkpoint.signed(&self.key);
-            publish(&self.view.folder, &self.view.note)?;
+            let note = checkpoint.signed(&self.key);
+            publish(&self.view.folder, &note)?;
+            // Nobody has been able to ask for it before: one that is not kept must not be shown.
+            self.view.note = note;
         }
         self.latched = false;
         Ok(indexes)
@@ -336,6 +338,10 @@ fn unbundled(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
         bytes = rest;
     }
     Some(entries)
+}
+
+fn not_whole() -> Fault {
+    Fault::Damaged("the log's tree is not whole; open it again".to_owned())
 }
 
 fn no_entry(asked: u64, size: u64) -> Fault {

@@ -197,7 +197,6 @@ fn monitor(folder: &Path, pins: &Pins, memory: &Path, json: bool) -> Outcome<Exi
             Err(_) => json!({ "entry": index, "namespace": null }),
         });
     }
-    write_whole(memory, &view.checkpoint().write())?;
     if json {
         tell(&json!({ "size": view.size(), "new": told }).to_string())?;
     } else {
@@ -214,6 +213,8 @@ fn monitor(folder: &Path, pins: &Pins, memory: &Path, json: bool) -> Outcome<Exi
             })?;
         }
     }
+    // Told first: what is remembered is not told again.
+    write_whole(memory, &view.checkpoint().write())?;
     Ok(if told.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEWS) })
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Verify {
     /// Write JSON to standard output, and nothing else
     #[arg(long)]
     json: bool,
-    /// What the operator publishes: NAME.bundle and NAME.tlog-proof of each epoch, in order of name; fleet-keys.json;
+    /// What the operator publishes: NAME.bundle and NAME.tlog-proof of each epoch, whatever their names; fleet-keys.json;
     /// evidence.json; documents/
     folder: PathBuf,
 }
@@ -88,16 +88,18 @@ pub(crate) fn run(options: Verify) -> Outcome<()> {
     Ok(())
 }
 
-/// All bundles of a folder with their proofs, in order of name.
+/// All bundles of a folder with their proofs, in order of epoch: by name 10 would come before 9.
 fn bundles(folder: &Path) -> Outcome<Vec<LoggedBundle>> {
-    let mut paths: Vec<_> = files(folder)?.into_iter().filter(|it| it.extension() == Some("bundle".as_ref())).collect();
-    paths.sort();
-    let bundle = |path: &PathBuf| -> Outcome<LoggedBundle> {
-        let proof = path.with_extension("tlog-proof");
-        let read = Proof::read(&read(&proof)?).map_err(|fault| format!("{}: {fault}", proof.display()))?;
-        Ok(LoggedBundle { note: read_bundle(path)?, proof: read })
+    let bundle = |path: &PathBuf| -> Outcome<(u32, LoggedBundle)> {
+        let (note, proof) = (read_bundle(path)?, path.with_extension("tlog-proof"));
+        let epoch = Bundle::read(&note).map_err(|fault| format!("{}: {fault}", path.display()))?.epoch;
+        let proof = Proof::read(&read(&proof)?).map_err(|fault| format!("{}: {fault}", proof.display()))?;
+        Ok((epoch, LoggedBundle { note, proof }))
     };
-    paths.iter().map(bundle).collect()
+    let paths = files(folder)?.into_iter().filter(|it| it.extension() == Some("bundle".as_ref()));
+    let mut bundles = paths.map(|path| bundle(&path)).collect::<Outcome<Vec<_>>>()?;
+    bundles.sort_by_key(|(epoch, _)| *epoch);
+    Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
 }
 
 fn documents(folder: &Path) -> Outcome<Vec<Vec<u8>>> {

@@ -393,6 +393,23 @@ fn t7_after_a_failed_write_a_log_takes_nothing_more() {
 }
 
 #[test]
+fn t7_a_checkpoint_that_could_not_be_kept_is_shown_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = log_in(folder.path());
+    log.append(&entries(2)).unwrap();
+    let shown = log.checkpoint().clone();
+    fs::create_dir(folder.path().join("checkpoint.next")).unwrap();
+    assert!(matches!(log.append(&entries(3)), Err(Fault::Storage(_))));
+    assert_eq!(log.checkpoint(), &shown);
+    assert_eq!(log.append(&entries(3)), Err(Fault::Latched));
+    drop(log);
+    fs::remove_dir(folder.path().join("checkpoint.next")).unwrap();
+    let mut log = Log::open(folder.path(), log_key()).unwrap();
+    assert_eq!(log.append(&[b"another".to_vec()]), Ok(vec![2]));
+    assert_eq!(log.since(&shown).unwrap().count(), 1);
+}
+
+#[test]
 fn t8_a_witness_cosigns_nothing_that_contradicts_what_it_has_cosigned() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, all) = (log_in(folder.path()), entries(9));
