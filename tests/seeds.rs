@@ -23,7 +23,7 @@ use strongroom::ledger::{
 };
 use strongroom::protocol::{KE1_LEN, KE2_LEN, KE3_LEN, R1_LEN, R2_LEN, R3_LEN, Reply, Request};
 use strongroom::wire::{Reader, Writer};
-use strongroom::wrap::{Header, SEALED_LEN, Sealed};
+use strongroom::wrap::{ENROLMENT_TICKET_LEN, Header, LOGIN_TICKET_LEN, SEALED_LEN, Sealed};
 
 const ACCOUNT: AccountId = AccountId(*b"an account id of thirty-two byte");
 
@@ -336,6 +336,8 @@ fn open() -> Seeds {
         for (what, altered) in alterations {
             add(what, 0, altered);
         }
+        // As long as the other kind, and under a key that is retired for good.
+        add("lengthened", 2 + 4 + 8, &[32, 0, 1].repeat(LOGIN_TICKET_LEN - ENROLMENT_TICKET_LEN));
     }
     seeds.insert("forged-record".to_owned(), [b"x\0", &sealed(1).as_bytes()[..]].concat());
     seeds.insert("forged-short".to_owned(), b"x\0\x01\0\x01".to_vec());
