@@ -10,6 +10,7 @@
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 
+use curve25519_dalek::montgomery::MontgomeryPoint;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use subtle::Choice;
 use zeroize::{Zeroize, Zeroizing};
@@ -82,6 +83,11 @@ pub(super) fn exchange(items: &[Exchange<'_>]) -> Result<Vec<Exchanged>, Fault> 
         shared: Secret::new(*shared),
     });
     Ok(answers.collect())
+}
+
+pub(super) fn x25519(items: &[(&[u8; 32], &[u8; 32])]) -> Vec<[u8; 32]> {
+    tally::count(|tally| tally.multiplied += items.len());
+    items.iter().map(|(scalar, coordinate)| MontgomeryPoint(**coordinate).mul_clamped(**scalar).to_bytes()).collect()
 }
 
 /// Bytes of a page of memory, on the processors that matter.

@@ -292,6 +292,25 @@ impl<L: Lanes> Tight<L> {
         Self::folded(columns)
     }
 
+    /// The product with a public number below 2^20: 10 multiplications.
+    #[inline(always)]
+    pub(super) fn times_small(self, number: u64) -> Wide<L> {
+        let zero = L::splat(self.token(), 0);
+        let number = L::splat(self.token(), number);
+        let [a, b, c, d, e] = self.0;
+        // High halves are below 2^20, and count twice, one limb up, as in a product of two elements.
+        let mut limbs = [zero; 5];
+        for (limb, high) in limbs.iter_mut().zip([e, a, b, c, d]) {
+            *limb = zero.add_product_high(high, number);
+            *limb = limb.add(*limb);
+        }
+        limbs[0] = limbs[0].times(19);
+        for (limb, low) in limbs.iter_mut().zip(self.0) {
+            *limb = limb.add_product_low(low, number);
+        }
+        Wide(limbs)
+    }
+
     /// Ten columns as five limbs, each column from the fifth on 19 times as much lower down. Of a product without a
     /// multiple each limb is below 124.5 * 2^52: where one of the two columns has many terms the other has few.
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! ristretto255 (RFC 9496) and SHA-512 for many requests at once.
+//! ristretto255 (RFC 9496), SHA-512 and X25519 for many requests at once.
 //!
 //! The doors of this room are the methods of [`Backend`]: slices in, one answer an item out, in order. What stands
 //! behind a door is chosen once, at run time, by [`backend`]: eight requests to a register where the processor has AVX-512
@@ -62,6 +62,7 @@ mod lanes;
 pub mod meter;
 #[cfg(any(test, feature = "model"))]
 mod model;
+mod montgomery;
 #[doc = include_str!("notes.md")]
 pub mod notes {}
 mod point;
@@ -282,6 +283,12 @@ impl Backend {
     /// As [`Backend::multiply`].
     pub fn exchange(self, items: &[Exchange<'_>]) -> Result<Vec<Exchanged>, Fault> {
         door!(self, DEEP, (L, token) => batch::exchange::<L>(token, items), fallback::exchange(items))
+    }
+
+    /// X25519 (RFC 7748 section 5): each scalar, clamped, times the point of its coordinate. An answer of zeros, to a
+    /// coordinate of low order, is for the caller to judge.
+    pub fn x25519(self, items: &[(&[u8; 32], &[u8; 32])]) -> Secret<Vec<[u8; 32]>> {
+        Secret::new(door!(self, DEEP, (L, token) => montgomery::x25519::<L>(token, items), fallback::x25519(items)))
     }
 
     /// SHA-512 after the concatenation of each item's parts, to go on from.

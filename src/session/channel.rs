@@ -22,12 +22,14 @@ use hkdf::Hkdf;
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
-use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender};
+use hpke::{Deserializable, Kem, OpModeS, Serializable, setup_sender};
 use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::sealed::{ENCAPSULATED_LEN, PUBLIC_KEY_LEN, Recipient, secret_key};
+use super::context::Context;
+use super::sealed::{ENCAPSULATED_LEN, PUBLIC_KEY_LEN, Recipient};
+use super::xwing::decapsulate;
 use crate::engine::{DEEP, SHALLOW, in_chunks, traceless};
 use crate::error::Fault;
 use crate::protocol::{REPLY_LEN, REQUEST_LEN};
@@ -171,6 +173,23 @@ pub struct Opened {
     pub reply_key: ReplyKey,
 }
 
+/// A request, and what it was sealed to.
+struct Named<'a> {
+    recipient: &'a Recipient,
+    info: Vec<u8>,
+    encapsulated: &'a [u8; ENCAPSULATED_LEN],
+    body: &'a [u8],
+}
+
+impl Named<'_> {
+    fn open(self, shared: &[u8; 32]) -> Result<Opened, ChannelProblem> {
+        let context = Context::new(shared, &self.info);
+        let request = context.open(self.body).ok_or(ChannelProblem::Malformed)?;
+        let encapsulated = Box::new(*self.encapsulated);
+        Ok(Opened { request, reply_key: ReplyKey { exported: context.export(RESPONSE), encapsulated } })
+    }
+}
+
 /// What seals the replies to one request, under a key of its own each.
 pub struct ReplyKey {
     exported: Box<Secret<[u8; 32]>>,
@@ -187,7 +206,7 @@ impl ChannelKeys {
             return Err(Fault::Key("a channel key is served under a bundle".to_owned()));
         }
         let (number, seed) = current;
-        Ok(ChannelKeys { current: (number, Recipient::new(seed)?), retired: Vec::new(), bundles: bundles.to_vec() })
+        Ok(ChannelKeys { current: (number, Recipient::new(seed)), retired: Vec::new(), bundles: bundles.to_vec() })
     }
 
     /// Holds a key that is retired: it opens until `until_s`, in seconds of state time.
@@ -198,7 +217,7 @@ impl ChannelKeys {
         if number == self.current.0 || self.retired.iter().any(|(held, ..)| *held == number) {
             return Err(Fault::Key(format!("a channel key has number {number} already")));
         }
-        self.retired.push((number, until_s, Recipient::new(seed)?));
+        self.retired.push((number, until_s, Recipient::new(seed)));
         Ok(())
     }
 
@@ -216,15 +235,24 @@ impl ChannelKeys {
         all.map(|(number, recipient)| (number, recipient.public_key().to_vec())).collect()
     }
 
-    /// Opens requests at a state time, in seconds. One result each, in their order; a bad one never harms its neighbours.
+    /// Opens requests at a state time, in seconds: those of a chunk together. One result each, in their order; a bad one
+    /// never harms its neighbours.
     ///
     /// # Errors
     /// An item's result is what is the matter with it.
     pub fn open(&self, sealed: &[&[u8]], time_s: u64) -> Vec<Result<Opened, ChannelProblem>> {
-        in_chunks::<DEEP, _, _>(sealed, |chunk| chunk.iter().map(|bytes| self.open_one(bytes, time_s)).collect())
+        in_chunks::<DEEP, _, _>(sealed, |chunk| {
+            let named: Vec<_> = chunk.iter().map(|bytes| self.named(bytes, time_s)).collect();
+            let whole = named.iter().filter_map(|it| it.as_ref().ok());
+            let shared = decapsulate(&whole.map(|it| (it.recipient.key(), it.encapsulated)).collect::<Vec<_>>());
+            let mut shared = shared.expose().iter();
+            let mut open = |it: Named<'_>| it.open(shared.next().ok_or(ChannelProblem::Malformed)?);
+            named.into_iter().map(|it| it.and_then(&mut open)).collect()
+        })
     }
 
-    fn open_one(&self, bytes: &[u8], time_s: u64) -> Result<Opened, ChannelProblem> {
+    /// What a request names in clear.
+    fn named<'a>(&'a self, bytes: &'a [u8], time_s: u64) -> Result<Named<'a>, ChannelProblem> {
         let bytes: &[u8; SEALED_REQUEST_LEN] = bytes.try_into().map_err(|_| ChannelProblem::Malformed)?;
         let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(ChannelProblem::Malformed)?;
         let [version, n0, n1, e0, e1, e2, e3] = *header;
@@ -235,17 +263,8 @@ impl ChannelKeys {
         let recipient = self.opening(number, time_s).ok_or(ChannelProblem::UnknownKey)?;
         let bundle = self.bundles.iter().find(|(served, _)| *served == epoch);
         let (_, bundle) = bundle.ok_or(ChannelProblem::UnknownBundle)?;
-        let malformed = |_| ChannelProblem::Malformed;
-        let key = secret_key(recipient.seed()).map_err(|_| ChannelProblem::Malformed)?;
-        let enc = <XWing as Kem>::EncappedKey::from_bytes(encapsulated(bytes)).map_err(malformed)?;
-        let info = info(header, bundle);
-        let mut context = setup_receiver::<ChaCha20Poly1305, HkdfSha256, XWing>(&OpModeR::Base, &key, &enc, &info)
-            .map_err(malformed)?;
-        let request = Secret::new(context.open(&bytes[HEADER_LEN + ENCAPSULATED_LEN..], b"").map_err(malformed)?);
-        let mut exported = Box::new(Secret::new([0; 32]));
-        context.export(RESPONSE, exported.expose_mut()).map_err(malformed)?;
-        let reply_key = ReplyKey { exported, encapsulated: Box::new(*encapsulated(bytes)) };
-        Ok(Opened { request, reply_key })
+        let body = &bytes[HEADER_LEN + ENCAPSULATED_LEN..];
+        Ok(Named { recipient, info: info(header, bundle), encapsulated: encapsulated(bytes), body })
     }
 
     fn opening(&self, number: u16, time_s: u64) -> Option<&Recipient> {
@@ -318,6 +337,8 @@ fn derive(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use hpke::{OpModeR, setup_receiver};
 
     use super::*;
 

@@ -56,7 +56,7 @@ impl Vault {
         let ring = self.ring();
         let arriving = ring.secrets.arriving.as_ref();
         let arriving = arriving.ok_or_else(|| Fault::Key("this vault expects no accounts".to_owned()))?;
-        let recipient = Recipient::new(&Secret::new(arriving.seed))?;
+        let recipient = Recipient::new(&Secret::new(arriving.seed));
         let public_key = Box::new(*recipient.public_key());
         Ok((Offer { fleet: self.fleet, public_key, policy: self.policy.clone() }, recipient))
     }

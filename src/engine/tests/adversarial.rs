@@ -15,14 +15,14 @@ use crate::engine::model::{Always, Model};
 use crate::engine::point::Affine;
 
 /// p, the lowest byte first.
-const P: [u8; 32] = {
+pub(super) const P: [u8; 32] = {
     let mut bytes = [0xff; 32];
     (bytes[0], bytes[31]) = (0xed, 0x7f);
     bytes
 };
 
 /// `bytes` and a number more, which does not carry out of the first byte.
-fn plus(mut bytes: [u8; 32], number: u8) -> [u8; 32] {
+pub(super) fn plus(mut bytes: [u8; 32], number: u8) -> [u8; 32] {
     bytes[0] += number;
     bytes
 }

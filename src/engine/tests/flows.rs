@@ -7,6 +7,7 @@
 use crate::engine::field::{P_TIMES_512, P_TIMES_1024, TIGHT, Tight, WIDE, Wide, constant, invert, sqrt_ratios};
 use crate::engine::ladder::Ladder;
 use crate::engine::lanes::{LANES, Lanes, Row, Work};
+use crate::engine::montgomery::Rung;
 use crate::engine::point::{Affine, AffineCached, Cached, Extended, Point, Projective};
 use crate::engine::scalar::{Reduce, Signs, SignsOfHalf};
 use crate::engine::table::{Choice, FillForComb, FillWithOddMultiples, Table};
@@ -297,6 +298,7 @@ flows! {
         // The most that is subtracted: two products, one of them with a multiple of its own.
         out.wide(a.square_plus(P_TIMES_1024).less(b.square_plus(P_TIMES_512).add(c.times(d))));
     }
+    field_times_small(input, out) { out.wide(input.elements[0].times_small((1 << 20) - 1)); }
     field_product(input, out) { out.tight(input.elements[0].times(input.elements[1]).carry()); }
     field_invert(input, out) {
         let [a, b, c, ..] = input.elements;
@@ -413,6 +415,15 @@ flows! {
         let halves = [&input.signs(2), &input.signs(3)];
         for product in Ladder::new(input.token).multiply_pair(&input.affine(), halves) {
             out.point(product);
+        }
+    }
+
+    // montgomery.rs
+    montgomery_step(input, out) {
+        let [x2, z2, x3, z3, coordinate, ..] = input.elements;
+        let Rung { x2, z2, x3, z3 } = Rung { x2, z2, x3, z3 }.swapped(input.mask).step(coordinate);
+        for element in [x2, z2, x3, z3] {
+            out.tight(element);
         }
     }
 

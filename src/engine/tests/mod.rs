@@ -15,6 +15,7 @@ mod interval;
 mod limbs;
 mod registers;
 mod scalars;
+mod x25519;
 
 /// Order of the group, RFC 9496 section 4.4, lowest byte first.
 const ORDER: [u8; 32] = [
