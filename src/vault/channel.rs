@@ -3,7 +3,10 @@
 use super::{Admitted, Vault};
 use crate::error::{Fault, Refusal};
 use crate::protocol::{REPLY_LEN, Reply};
-use crate::session::{ChannelKey, ChannelProblem, Opened};
+use crate::session::{ChannelKey, ChannelProblem, Opened, ReplyKey};
+
+/// What a sealed request comes to: the sealed reply's bytes.
+pub(super) type SealedOutcome = Result<Vec<u8>, ChannelProblem>;
 
 impl Vault {
     /// What clients seal their requests to, or `None` where the policy wants a bundle and there is none yet.
@@ -25,34 +28,44 @@ impl Vault {
         })
     }
 
-    /// [`Vault::process_bytes`] for sealed requests: replies sealed to who asked, all of one size. The account that the
-    /// front-end admitted must be the one inside.
+    /// [`Vault::open_requests`], where a fault is everybody's [`ChannelProblem::Busy`].
+    pub(super) fn open_or_busy(&self, sealed: &[&[u8]]) -> Vec<Result<Opened, ChannelProblem>> {
+        self.open_requests(sealed).unwrap_or_else(|fault| {
+            let problem = busy(&fault);
+            sealed.iter().map(|_| Err(problem)).collect()
+        })
+    }
+
+    /// [`Vault::process`] for sealed requests: replies sealed to who asked, all of one size. The account that the front-end
+    /// admitted must be the one inside.
     ///
     /// # Errors
     /// A request's result is what is the matter with its seal; [`ChannelProblem::Busy`] if the vault cannot answer.
-    pub fn process_sealed(&self, requests: &[Admitted<'_>]) -> Vec<Result<Vec<u8>, ChannelProblem>> {
-        let busy = |fault: Fault| {
-            tracing::error!(%fault, "a sealed request could not be answered");
-            ChannelProblem::Busy
-        };
-        let sealed: Vec<_> = requests.iter().map(|it| it.request).collect();
-        let opened = match self.open_requests(&sealed) {
-            Ok(opened) => opened,
-            Err(fault) => {
-                let problem = busy(fault);
-                return requests.iter().map(|_| Err(problem)).collect();
-            }
-        };
+    pub fn process_sealed(&self, requests: &[Admitted<'_>]) -> Vec<SealedOutcome> {
+        let opened = self.open_or_busy(&requests.iter().map(|it| it.request).collect::<Vec<_>>());
         let whole = requests.iter().zip(&opened).filter_map(|(it, opened)| Some((it.account, opened.as_ref().ok()?)));
         let admitted: Vec<_> =
             whole.map(|(account, opened)| Admitted { account, request: opened.request.expose() }).collect();
-        let mut replies = self.process_bytes(&admitted).into_iter();
-        let answer = |opened: &Result<Opened, ChannelProblem>| {
-            let opened = opened.as_ref().map_err(|problem| *problem)?;
-            let reply = replies.next().and_then(|reply| <[u8; REPLY_LEN]>::try_from(reply).ok());
-            let reply = reply.or_else(|| Reply::Refused(Refusal::Busy).encode().try_into().ok());
-            opened.reply_key.seal(&reply.ok_or(ChannelProblem::Busy)?).map_err(busy)
+        let mut answers = self.process(&admitted).into_iter();
+        let answer = |opened: Result<Opened, ChannelProblem>| {
+            seal(&opened?.reply_key, answers.next().unwrap_or(Ok(Reply::Refused(Refusal::Busy))))
         };
-        opened.iter().map(answer).collect()
+        opened.into_iter().map(answer).collect()
     }
+}
+
+/// A reply as bytes for who asked. A fault is the operator's to hear, and told as [`Refusal::Busy`].
+pub(super) fn seal(key: &ReplyKey, answer: Result<Reply, Fault>) -> SealedOutcome {
+    let reply = answer.unwrap_or_else(|fault| {
+        busy(&fault);
+        Reply::Refused(Refusal::Busy)
+    });
+    // Every reply has this length.
+    let reply: [u8; REPLY_LEN] = reply.encode().try_into().map_err(|_| ChannelProblem::Busy)?;
+    key.seal(&reply).map_err(|fault| busy(&fault))
+}
+
+fn busy(fault: &Fault) -> ChannelProblem {
+    tracing::error!(%fault, "a sealed request could not be answered");
+    ChannelProblem::Busy
 }

@@ -22,11 +22,16 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "channel")]
+use super::channel::{SealedOutcome, seal};
 use super::{Admitted, Vault};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
 use crate::limits::{CHUNK, REQUESTS_MAX};
 use crate::protocol::{REQUEST_LEN, Reply};
+use crate::secret::Secret;
+#[cfg(feature = "channel")]
+use crate::session::{ChannelProblem, Opened, ReplyKey, SEALED_REQUEST_LEN};
 
 /// What a request comes to.
 type Outcome = Result<Reply, Fault>;
@@ -34,7 +39,7 @@ type Outcome = Result<Reply, Fault>;
 /// How requests gather.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gathering {
-    /// Requests that may wait. Each takes about a kilobyte; one more is told [`Refusal::Busy`].
+    /// Requests that may wait. Each takes about a kilobyte, a sealed one two; one more is told [`Refusal::Busy`].
     pub waiting_max: usize,
     /// Requests of one account that may wait: who floods the vault with requests for one account crowds out that account
     /// alone.
@@ -124,9 +129,60 @@ impl Line {
 /// A request in line.
 struct Waiting {
     account: AccountId,
-    request: Vec<u8>,
     since: Instant,
-    promise: Promise,
+    asked: Asked,
+}
+
+/// A request's bytes, and whom its answer was promised.
+enum Asked {
+    Plain(Vec<u8>, Promise<Outcome>),
+    #[cfg(feature = "channel")]
+    Sealed(Vec<u8>, Promise<SealedOutcome>),
+}
+
+/// A request in clear, and whom its answer was promised.
+struct Ready {
+    account: AccountId,
+    request: Secret<Vec<u8>>,
+    promised: Promised,
+}
+
+enum Promised {
+    Plain(Promise<Outcome>),
+    #[cfg(feature = "channel")]
+    Sealed(ReplyKey, Promise<SealedOutcome>),
+}
+
+impl Promised {
+    fn keep(self, outcome: Outcome) {
+        match self {
+            Promised::Plain(promise) => promise.keep(outcome),
+            #[cfg(feature = "channel")]
+            Promised::Sealed(reply_key, promise) => promise.keep(seal(&reply_key, outcome)),
+        }
+    }
+}
+
+impl Asked {
+    fn is_wanted(&self) -> bool {
+        match self {
+            Asked::Plain(_, promise) => promise.is_wanted(),
+            #[cfg(feature = "channel")]
+            Asked::Sealed(_, promise) => promise.is_wanted(),
+        }
+    }
+
+    fn refuse(self, refusal: Refusal) {
+        match self {
+            Asked::Plain(_, promise) => promise.keep(Ok(Reply::Refused(refusal))),
+            // What is refused before it is opened is told in clear.
+            #[cfg(feature = "channel")]
+            Asked::Sealed(_, promise) => promise.keep(Err(match refusal {
+                Refusal::Malformed => ChannelProblem::Malformed,
+                _ => ChannelProblem::Busy,
+            })),
+        }
+    }
 }
 
 impl Queue {
@@ -162,15 +218,18 @@ impl Queue {
     /// A request whose answer is dropped is left out of the next batch; one that is in a batch is answered to nobody.
     pub fn submit(&self, account: AccountId, request: Vec<u8>) -> Answer {
         let (promise, answer) = promise();
-        let refusal = if request.len() == REQUEST_LEN {
-            let since = Instant::now();
-            self.shared.line_up(Waiting { account, request, since, promise })
-        } else {
-            Some((promise, Refusal::Malformed))
-        };
-        if let Some((promise, refusal)) = refusal {
-            promise.keep(Ok(Reply::Refused(refusal)));
-        }
+        let whole = request.len() == REQUEST_LEN;
+        self.shared.submit(account, whole, Asked::Plain(request, promise));
+        answer
+    }
+
+    /// [`Queue::submit`] for a request that is sealed to the vault's channel key. Those of a batch are opened together; what
+    /// the answer gives is the reply's bytes, sealed to who asked, or [`ChannelProblem`].
+    #[cfg(feature = "channel")]
+    pub fn submit_sealed(&self, account: AccountId, request: Vec<u8>) -> Answer<SealedOutcome> {
+        let (promise, answer) = promise();
+        let whole = request.len() == SEALED_REQUEST_LEN;
+        self.shared.submit(account, whole, Asked::Sealed(request, promise));
         answer
     }
 
@@ -209,12 +268,23 @@ impl Drop for Queue {
 }
 
 impl Shared {
-    /// Takes in a request, or gives it back with the reason.
-    fn line_up(&self, waiting: Waiting) -> Option<(Promise, Refusal)> {
+    /// Takes in a request, or refuses it.
+    fn submit(&self, account: AccountId, whole: bool, asked: Asked) {
+        let refused = match whole {
+            true => self.line_up(Waiting { account, since: Instant::now(), asked }),
+            false => Some((asked, Refusal::Malformed)),
+        };
+        if let Some((asked, refusal)) = refused {
+            asked.refuse(refusal);
+        }
+    }
+
+    /// Puts a request in line, or gives it back with the reason.
+    fn line_up(&self, waiting: Waiting) -> Option<(Asked, Refusal)> {
         let mut line = self.line();
         if !line.has_room_for(&waiting.account, &self.gathering) {
             metrics::counter!("strongroom_turned_away_total").increment(1);
-            return Some((waiting.promise, Refusal::Busy));
+            return Some((waiting.asked, Refusal::Busy));
         }
         line.push(waiting);
         let length = line.waiting.len();
@@ -228,18 +298,52 @@ impl Shared {
     /// Waits for a batch and answers it; `false` when the line is closed.
     fn answer_batch(&self) -> bool {
         let Some(batch) = self.next_batch() else { return false };
-        let requests: Vec<_> = batch.iter().map(|it| Admitted { account: it.account, request: &it.request }).collect();
+        let count = batch.len();
         // A panic is a bug and ends its batch, whose promises are kept as they are dropped, but not this thread.
-        match catch_unwind(AssertUnwindSafe(|| self.vault.process(&requests))) {
-            Ok(answers) => {
-                for (waiting, answer) in batch.into_iter().zip(answers) {
-                    waiting.promise.keep(answer);
-                }
-            }
-            Err(_) => tracing::error!(requests = batch.len(), "a batch panicked; its requests are told to come again"),
+        if catch_unwind(AssertUnwindSafe(|| self.answer(batch))).is_err() {
+            tracing::error!(requests = count, "a batch panicked; its requests are told to come again");
         }
         self.line().under_way -= 1;
         true
+    }
+
+    fn answer(&self, batch: Vec<Waiting>) {
+        let batch = self.opened(batch);
+        let requests: Vec<_> =
+            batch.iter().map(|it| Admitted { account: it.account, request: it.request.expose() }).collect();
+        let answers = self.vault.process(&requests);
+        for (ready, answer) in batch.into_iter().zip(answers) {
+            ready.promised.keep(answer);
+        }
+    }
+
+    /// The batch in clear. Who sent what does not open is told so, and left out.
+    fn opened(&self, batch: Vec<Waiting>) -> Vec<Ready> {
+        #[cfg(feature = "channel")]
+        let mut opened = {
+            let sealed = batch.iter().filter_map(|it| match &it.asked {
+                Asked::Plain(..) => None,
+                Asked::Sealed(request, _) => Some(&request[..]),
+            });
+            self.vault.open_or_busy(&sealed.collect::<Vec<_>>()).into_iter()
+        };
+        let ready = |Waiting { account, asked, .. }: Waiting| match asked {
+            Asked::Plain(request, promise) => {
+                Some(Ready { account, request: Secret::new(request), promised: Promised::Plain(promise) })
+            }
+            #[cfg(feature = "channel")]
+            Asked::Sealed(_, promise) => match opened.next() {
+                Some(Ok(Opened { request, reply_key })) => {
+                    Some(Ready { account, request, promised: Promised::Sealed(reply_key, promise) })
+                }
+                Some(Err(problem)) => {
+                    promise.keep(Err(problem));
+                    None
+                }
+                None => None,
+            },
+        };
+        batch.into_iter().filter_map(ready).collect()
     }
 
     /// The next batch, once it is full or due; `None` when the line is closed.
@@ -258,7 +362,7 @@ impl Shared {
             if line.under_way == 0 || line.waiting.len() >= self.gathering.full || waited >= deadline {
                 let count = line.waiting.len().min(REQUESTS_MAX);
                 let mut batch = line.take(count);
-                batch.retain(|it| it.promise.is_wanted());
+                batch.retain(|it| it.asked.is_wanted());
                 if !line.waiting.is_empty() {
                     self.changed.notify_one();
                 }
@@ -288,38 +392,56 @@ impl Shared {
 /// A reply that is on its way: a future for any runtime, or [`Answer::wait`] for plain threads.
 ///
 /// What it gives is what [`Vault::process`] would: a reply, which may be a refusal, or a fault, which is the operator's
-/// to hear and the peer's to be told as [`Refusal::Busy`].
+/// to hear and the peer's to be told as [`Refusal::Busy`]. To a sealed request it is the sealed reply's bytes.
 #[must_use = "dropping an answer withdraws its request"]
-pub struct Answer(Arc<Exchange>);
+pub struct Answer<T = Result<Reply, Fault>>(Arc<Exchange<T>>);
 
-/// The vault's end of an [`Answer`]. Kept once: dropping it keeps it with [`Refusal::Busy`].
-struct Promise(Option<Arc<Exchange>>);
+/// The vault's end of an [`Answer`]. Kept once: dropping it keeps it with "busy".
+struct Promise<T: Busy>(Option<Arc<Exchange<T>>>);
 
-struct Exchange {
-    place: Mutex<Place>,
+/// An outcome that can be "come again later".
+trait Busy {
+    fn busy() -> Self;
+}
+
+impl Busy for Outcome {
+    fn busy() -> Self {
+        Ok(Reply::Refused(Refusal::Busy))
+    }
+}
+
+#[cfg(feature = "channel")]
+impl Busy for SealedOutcome {
+    fn busy() -> Self {
+        Err(ChannelProblem::Busy)
+    }
+}
+
+struct Exchange<T> {
+    place: Mutex<Place<T>>,
     kept: Condvar,
     /// Whether somebody still wants it.
     wanted: AtomicBool,
 }
 
 /// Where the answer is left.
-#[derive(Default)]
-struct Place {
-    outcome: Option<Outcome>,
+struct Place<T> {
+    outcome: Option<T>,
     waker: Option<Waker>,
 }
 
-fn promise() -> (Promise, Answer) {
-    let exchange = Arc::new(Exchange { place: Mutex::default(), kept: Condvar::new(), wanted: AtomicBool::new(true) });
+fn promise<T: Busy>() -> (Promise<T>, Answer<T>) {
+    let place = Mutex::new(Place { outcome: None, waker: None });
+    let exchange = Arc::new(Exchange { place, kept: Condvar::new(), wanted: AtomicBool::new(true) });
     (Promise(Some(Arc::clone(&exchange))), Answer(exchange))
 }
 
-impl Exchange {
-    fn place(&self) -> MutexGuard<'_, Place> {
+impl<T> Exchange<T> {
+    fn place(&self) -> MutexGuard<'_, Place<T>> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(&self, outcome: Outcome) {
+    fn leave(&self, outcome: T) {
         let waker = {
             let mut place = self.place();
             place.outcome = Some(outcome);
@@ -332,8 +454,8 @@ impl Exchange {
     }
 }
 
-impl Promise {
-    fn keep(mut self, outcome: Outcome) {
+impl<T: Busy> Promise<T> {
+    fn keep(mut self, outcome: T) {
         if let Some(exchange) = self.0.take() {
             exchange.leave(outcome);
         }
@@ -344,20 +466,20 @@ impl Promise {
     }
 }
 
-impl Drop for Promise {
+impl<T: Busy> Drop for Promise<T> {
     fn drop(&mut self) {
         if let Some(exchange) = self.0.take() {
-            exchange.leave(Ok(Reply::Refused(Refusal::Busy)));
+            exchange.leave(T::busy());
         }
     }
 }
 
-impl Answer {
+impl<T> Answer<T> {
     /// Blocks this thread until the answer is there. Not for a thread that drives a runtime.
     ///
     /// # Errors
-    /// The vault's fault.
-    pub fn wait(self) -> Result<Reply, Fault> {
+    /// The vault's fault, or what is the matter with the request's seal.
+    pub fn wait(self) -> T {
         let mut place = self.0.place();
         loop {
             match place.outcome.take() {
@@ -368,10 +490,10 @@ impl Answer {
     }
 }
 
-impl Future for Answer {
-    type Output = Result<Reply, Fault>;
+impl<T> Future for Answer<T> {
+    type Output = T;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut place = self.0.place();
         match place.outcome.take() {
             Some(outcome) => Poll::Ready(outcome),
@@ -384,7 +506,7 @@ impl Future for Answer {
     }
 }
 
-impl Drop for Answer {
+impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
         self.0.wanted.store(false, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use crate::error::Refusal;
 use crate::ledger::Policy;
 use crate::protocol::{Reply, Request};
 use crate::session::{ChannelKey, ChannelProblem, SEALED_REPLY_LEN, SEALED_REQUEST_LEN, SealedRequest};
-use crate::vault::{Admitted, Turn, Vault};
+use crate::vault::{Admitted, Gathering, Queue, Turn, Vault};
 
 fn seal(key: &ChannelKey, account: &AccountId, request: &Request<'_>) -> SealedRequest {
     key.seal(request.encode(account).unwrap().as_slice().try_into().unwrap()).unwrap()
@@ -149,4 +149,49 @@ fn a_vault_that_is_not_for_development_serves_no_key_without_a_bundle() {
     assert!(ring(Arc::new([])).channel.is_none());
     let served = ring(Arc::new([(7, [8; 32])])).channel.unwrap().key();
     assert_eq!((served.epoch, served.bundle), (7, [8; 32]));
+}
+
+#[test]
+fn q3_sealed_and_plain_requests_wait_in_one_line() {
+    let (vault, _) = vault();
+    let vault = Arc::new(vault);
+    let key = vault.channel_key().unwrap();
+    let [ada, bea] = ["ada", "bea"].map(Person::new);
+    ada.enrol(&vault, "one", b"secret");
+    let gathering = Gathering { account_max: 4, ..Gathering::default() };
+    let queue = Queue::open(vault.clone(), gathering).unwrap();
+    let ke1s = [ada.ke1("wrong").1, ada.ke1("wrong").1, ada.ke1("wrong").1];
+    let [first, third] = [0, 2].map(|at| seal(&key, &ada.0, &Request::RecoverStart { ke1: &ke1s[at] }));
+    let second = Request::RecoverStart { ke1: &ke1s[1] }.encode(&ada.0).unwrap();
+    // One that does not open between them, and one for another account: neither harms its neighbours.
+    let mut altered = first.bytes().to_vec();
+    altered[2000] ^= 1;
+    let answers = (
+        queue.submit_sealed(ada.0, first.bytes().to_vec()),
+        queue.submit(ada.0, second),
+        queue.submit_sealed(bea.0, altered),
+        queue.submit_sealed(ada.0, third.bytes().to_vec()),
+        queue.submit_sealed(bea.0, first.bytes().to_vec()),
+    );
+    let remaining = |reply: &Reply| match reply {
+        Reply::RecoverStarted { remaining, .. } => *remaining,
+        other => panic!("not what was asked: {other:?}"),
+    };
+    let opened = |sealed: &SealedRequest, reply: Vec<u8>| {
+        assert_eq!(reply.len(), SEALED_REPLY_LEN);
+        Reply::decode(sealed.open(&reply).unwrap().expose()).unwrap()
+    };
+    let mut seen = vec![
+        remaining(&opened(&first, answers.0.wait().unwrap())),
+        remaining(&answers.1.wait().unwrap()),
+        remaining(&opened(&third, answers.3.wait().unwrap())),
+    ];
+    assert_eq!(answers.2.wait(), Err(ChannelProblem::Malformed));
+    assert_eq!(opened(&first, answers.4.wait().unwrap()), Reply::Refused(Refusal::Forbidden));
+    seen.sort_unstable();
+    assert_eq!((seen, ada.remaining(&vault), bea.remaining(&vault)), (vec![7, 8, 9], 7, 10), "three attempts");
+
+    assert_eq!(queue.submit_sealed(ada.0, vec![1; 10]).wait(), Err(ChannelProblem::Malformed));
+    queue.close();
+    assert_eq!(queue.submit_sealed(ada.0, first.bytes().to_vec()).wait(), Err(ChannelProblem::Busy));
 }
