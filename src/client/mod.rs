@@ -8,6 +8,7 @@
 //! |---|---|
 //! | enrol | [`Enrolment::start`] → [`Enrolment::finish`] → [`PendingEnrolment::done`] |
 //! | recover | [`Recovery::start`] → [`Recovery::finish`] → [`PendingRecovery::open`] |
+//! | change the code | recover with the old one, then enrol what came back under the new one |
 //! | remove, proving the code | [`Recovery::start`] → [`Recovery::remove`] → [`PendingRemoval::done`] |
 //! | ask what remains | [`remaining_request`] → [`remaining`] |
 //!
@@ -121,9 +122,12 @@ mod ask;
 mod code;
 mod enrol;
 mod failure;
+mod keyring;
+mod passkey;
 mod preset;
 mod random;
 mod recover;
+mod recovery_key;
 mod remove;
 mod suite;
 mod terms;
@@ -133,8 +137,11 @@ pub use ask::{remaining, remaining_request, unproven_removal_request};
 pub use code::{Code, CodeProblem};
 pub use enrol::{Enrolment, PendingEnrolment};
 pub use failure::Failure;
+pub use keyring::{CodeHeld, Keyring, KeyringProblem, PasskeyHeld, Unlocks};
+pub use passkey::Passkey;
 pub use preset::Preset;
 pub use recover::{PendingRecovery, Recovery};
+pub use recovery_key::{RecoveryKey, RecoveryKeyProblem};
 pub use remove::{PendingRemoval, removed};
 pub use terms::Terms;
 pub use wrapped::WRAPPED_LEN;

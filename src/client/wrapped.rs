@@ -1,9 +1,9 @@
-//! The backup key as the vault keeps it: sealed by the client under the export key of RFC 9807.
+//! The backup key as it is kept: sealed under another key.
 //!
-//! Version, commitment, nonce, ciphertext, tag. Key and commitment are HKDF-Expand (SHA-512) of the export key;
-//! associated data are version and account id. The commitment is checked first: AES-GCM-SIV does not commit to its
-//! key, and one ciphertext that opens under many keys would answer many guesses at once. (OPAQUE's envelope stands
-//! before this one and commits already; wraps under other keys will not have it.)
+//! Version, commitment, nonce, ciphertext, tag. Key and commitment are HKDF-Expand (SHA-512) of the wrapping key, and the
+//! commitment is checked first: AES-GCM-SIV does not commit to its key, and one ciphertext that opens under many keys would
+//! answer many guesses at once. The vault keeps one under the export key of RFC 9807, with version and account id as
+//! associated data ([`seal_with`], [`open`]); a keyring keeps those under other keys.
 
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
@@ -17,6 +17,7 @@ use crate::secret::Secret;
 use crate::wire::{Reader, Writer};
 
 const VERSION: u8 = 1;
+/// Names what the vault keeps.
 const LABEL: &[u8] = b"strongroom wrapped key v1";
 
 /// Bytes of a wrapped backup key.
@@ -30,8 +31,8 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(export_key: &Secret<[u8; 64]>) -> Self {
-        let bytes = Zeroizing::new(HmacKey::new(export_key.expose()).expand_array::<64>(&[LABEL]));
+    fn new(wrapping_key: &Secret<[u8; 64]>, label: &[u8]) -> Self {
+        let bytes = Zeroizing::new(HmacKey::new(wrapping_key.expose()).expand_array::<64>(&[label]));
         let (mut key, mut commitment) = (Zeroizing::new([0; 32]), [0; 32]);
         key.copy_from_slice(&bytes[..32]);
         commitment.copy_from_slice(&bytes[32..]);
@@ -52,21 +53,42 @@ pub(super) fn seal_with(
     backup_key: &Secret<[u8; 32]>,
     nonce: &[u8; 12],
 ) -> Result<Vec<u8>, Failure> {
-    let keys = Keys::new(export_key);
-    let mut text = Zeroizing::new(*backup_key.expose());
-    let tag = keys
-        .cipher
-        .encrypt_inout_detached(&Nonce::from(*nonce), &associated(account), text.as_mut_slice().into())
-        .map_err(|_| Failure::SecretDamaged)?;
-    let mut writer = Writer::with_capacity(WRAPPED_LEN);
-    writer.u8(VERSION).bytes(&keys.commitment).bytes(nonce).bytes(&text[..]).bytes(&tag);
-    Ok(writer.finish())
+    seal_under(export_key, LABEL, &associated(account), backup_key, nonce)
 }
 
 /// Opens what [`seal_with`] made.
 pub(super) fn open(
     export_key: &Secret<[u8; 64]>,
     account: &AccountId,
+    wrapped: &[u8],
+) -> Result<Secret<[u8; 32]>, Failure> {
+    open_under(export_key, LABEL, &associated(account), wrapped)
+}
+
+/// Wraps `backup_key` under a key that the label names the use of.
+pub(super) fn seal_under(
+    wrapping_key: &Secret<[u8; 64]>,
+    label: &[u8],
+    associated: &[u8],
+    backup_key: &Secret<[u8; 32]>,
+    nonce: &[u8; 12],
+) -> Result<Vec<u8>, Failure> {
+    let keys = Keys::new(wrapping_key, label);
+    let mut text = Zeroizing::new(*backup_key.expose());
+    let tag = keys
+        .cipher
+        .encrypt_inout_detached(&Nonce::from(*nonce), associated, text.as_mut_slice().into())
+        .map_err(|_| Failure::SecretDamaged)?;
+    let mut writer = Writer::with_capacity(WRAPPED_LEN);
+    writer.u8(VERSION).bytes(&keys.commitment).bytes(nonce).bytes(&text[..]).bytes(&tag);
+    Ok(writer.finish())
+}
+
+/// Opens what [`seal_under`] made.
+pub(super) fn open_under(
+    wrapping_key: &Secret<[u8; 64]>,
+    label: &[u8],
+    associated: &[u8],
     wrapped: &[u8],
 ) -> Result<Secret<[u8; 32]>, Failure> {
     let mut reader = Reader::new(wrapped);
@@ -80,7 +102,7 @@ pub(super) fn open(
     let text = reader.array::<32>().map_err(damaged)?;
     let tag = reader.array::<16>().map_err(damaged)?;
     reader.finish().map_err(damaged)?;
-    let keys = Keys::new(export_key);
+    let keys = Keys::new(wrapping_key, label);
     if !bool::from(keys.commitment.ct_eq(commitment)) {
         return Err(Failure::SecretDamaged);
     }
@@ -88,7 +110,7 @@ pub(super) fn open(
     keys.cipher
         .decrypt_inout_detached(
             &Nonce::from(*nonce),
-            &associated(account),
+            associated,
             backup_key.expose_mut().as_mut_slice().into(),
             &Tag::from(*tag),
         )

@@ -1,0 +1,135 @@
+//! The keyring: what opens it, who may change it, and what is noticed when somebody else did.
+
+use super::*;
+use crate::secret::Secret;
+
+fn paper() -> RecoveryKey {
+    RecoveryKey::generate().unwrap()
+}
+
+fn passkey(byte: u8) -> Passkey {
+    Passkey { credential_id: vec![byte; 20], prf_enabled: None, prf_output: Some(Secret::new([byte; 32])) }
+}
+
+const HELD: CodeHeld = CodeHeld { fleet: [3; 32], account: ACCOUNT, generation: 4 };
+
+/// With every way in.
+fn full() -> (Secret<[u8; 32]>, RecoveryKey, Keyring) {
+    let (key, paper) = (backup_key(), paper());
+    let mut keyring = Keyring::new(&key).unwrap();
+    keyring.set_recovery_key(&key, &paper).unwrap();
+    keyring.set_code(&key, HELD).unwrap();
+    for byte in [1, 2] {
+        keyring.add_passkey(&key, &format!("device {byte}"), &passkey(byte)).unwrap();
+    }
+    (key, paper, keyring)
+}
+
+#[test]
+fn each_way_in_opens_and_no_other() {
+    let (key, paper, keyring) = full();
+    let keyring = Keyring::read(&keyring.write().unwrap()).unwrap();
+    assert_eq!(keyring.code(), Some(&HELD));
+    assert!(keyring.has_recovery_key());
+    for unlocked in [keyring.unlock(&paper), keyring.unlock(&passkey(1)), keyring.unlock(&passkey(2))] {
+        assert_eq!(unlocked.unwrap().expose(), key.expose());
+    }
+    assert_eq!(keyring.unlock(&self::paper()).err(), Some(KeyringProblem::DoesNotOpen("recovery key")));
+    assert_eq!(keyring.unlock(&passkey(3)).err(), Some(KeyringProblem::NoSuchWay("such passkey")));
+    let mut other = passkey(1);
+    other.prf_output = Some(Secret::new([9; 32]));
+    assert_eq!(keyring.unlock(&other).err(), Some(KeyringProblem::DoesNotOpen("passkey")));
+    keyring.check(&key).unwrap();
+    assert_eq!(keyring.check(&Secret::new([1; 32])), Err(KeyringProblem::OtherKey));
+    // The same recovery key for another keyring is another wrap.
+    let mut second = Keyring::new(&key).unwrap();
+    second.set_recovery_key(&key, &paper).unwrap();
+    assert_ne!(second.prf_input(), keyring.prf_input());
+}
+
+#[test]
+fn every_bit_and_every_length_counts() {
+    let (key, paper, keyring) = full();
+    let file = keyring.write().unwrap();
+    for bit in 0..file.len() * 8 {
+        let mut altered = file.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        let Ok(altered) = Keyring::read(&altered) else { continue };
+        // What still reads opens nothing, or says that it was altered.
+        let by_paper = altered.unlock(&paper).err();
+        assert!(
+            matches!(by_paper, Some(KeyringProblem::Altered | KeyringProblem::DoesNotOpen(_))),
+            "bit {bit}: {by_paper:?}"
+        );
+        assert_eq!(altered.check(&key), Err(KeyringProblem::OtherKey), "bit {bit}");
+    }
+    for length in 0..file.len() {
+        assert_eq!(Keyring::read(&file[..length]), Err(KeyringProblem::Malformed));
+    }
+    assert_eq!(Keyring::read(&[&file[..], &[0]].concat()), Err(KeyringProblem::Malformed));
+}
+
+#[test]
+fn who_has_not_the_backup_key_changes_nothing() {
+    let (_, _, mut keyring) = full();
+    let (before, stranger) = (keyring.clone(), Secret::new([9; 32]));
+    for refused in [
+        keyring.set_recovery_key(&stranger, &paper()),
+        keyring.set_code(&stranger, HELD),
+        keyring.add_passkey(&stranger, "mine", &passkey(9)),
+        keyring.revoke_passkey(&stranger, &[1; 20]),
+        keyring.remove_code(&stranger),
+        keyring.remove_recovery_key(&stranger),
+    ] {
+        assert_eq!(refused, Err(KeyringProblem::OtherKey));
+    }
+    assert_eq!(keyring, before);
+}
+
+#[test]
+fn a_code_or_a_recovery_key_is_always_left() {
+    let (key, _, mut keyring) = full();
+    keyring.remove_recovery_key(&key).unwrap();
+    assert_eq!(keyring.remove_code(&key), Err(KeyringProblem::LastWay));
+    assert_eq!(keyring.code(), Some(&HELD), "nothing has changed");
+    keyring.set_recovery_key(&key, &paper()).unwrap();
+    keyring.remove_code(&key).unwrap();
+    assert_eq!(keyring.remove_code(&key), Err(KeyringProblem::NoSuchWay("code")));
+    assert_eq!(keyring.remove_recovery_key(&key), Err(KeyringProblem::LastWay));
+    assert!(Keyring::read(&keyring.write().unwrap()).is_ok());
+}
+
+#[test]
+fn a_wrap_moved_from_one_place_to_another_does_not_open() {
+    let (key, _, mut keyring) = full();
+    // Two devices that happen to have one output: the wrap is bound to its credential.
+    let mut twin = passkey(8);
+    twin.prf_output = Some(Secret::new([1; 32]));
+    keyring.add_passkey(&key, "twin", &twin).unwrap();
+    let file = keyring.write().unwrap();
+    let (first, third) = (at(&file, &[1; 20]), at(&file, &[8; 20]));
+    let mut moved = file.clone();
+    moved[third..third + WRAPPED_LEN].copy_from_slice(&file[first..first + WRAPPED_LEN]);
+    assert_eq!(Keyring::read(&moved).unwrap().unlock(&twin).err(), Some(KeyringProblem::DoesNotOpen("passkey")));
+}
+
+/// Where a passkey's wrap is in a file.
+fn at(file: &[u8], credential_id: &[u8]) -> usize {
+    file.windows(credential_id.len()).position(|it| it == credential_id).unwrap() + credential_id.len()
+}
+
+#[test]
+fn limits_are_named() {
+    let (key, _, mut keyring) = full();
+    let long = "x".repeat(65);
+    assert_eq!(keyring.add_passkey(&key, &long, &passkey(5)), Err(KeyringProblem::Limit("the passkey's label")));
+    for length in [0, 1024] {
+        let odd = Passkey { credential_id: vec![5; length], ..passkey(5) };
+        assert_eq!(keyring.add_passkey(&key, "odd", &odd), Err(KeyringProblem::Limit("the credential id")));
+    }
+    for byte in 3..=64 {
+        keyring.add_passkey(&key, "many", &passkey(byte)).unwrap();
+    }
+    assert_eq!(keyring.add_passkey(&key, "one more", &passkey(65)), Err(KeyringProblem::Limit("passkeys")));
+    assert!(Keyring::read(&keyring.write().unwrap()).is_ok());
+}
