@@ -34,12 +34,43 @@ pub struct Problem {
     pub problem: String,
 }
 
+/// Who wants to be admitted, in hex.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    pub account: String,
+}
+
+/// A token for somebody.
+#[derive(Serialize, Deserialize)]
+pub struct Token {
+    pub token: String,
+}
+
+/// The key that requests are sealed to, told by whoever answers: for development, where no bundle says it.
+#[derive(Serialize, Deserialize)]
+pub struct Channel {
+    pub fleet: String,
+    pub number: u16,
+    pub epoch: u32,
+    pub bundle: String,
+    pub public_key: String,
+}
+
 pub fn to_base64(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
+}
+
+pub fn to_hex(bytes: &[u8]) -> String {
+    hex::encode(bytes)
+}
+
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    hex::decode(text).ok()?.try_into().ok()
 }
 
 /// The route that a request belongs to.

@@ -12,12 +12,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use strongroom::account::AccountId;
 use strongroom::error::Refusal;
 use strongroom::protocol::{REQUEST_LEN, Reply, Request};
 use strongroom::vault::{Queue, Vault};
@@ -26,13 +27,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tower_http::timeout::TimeoutLayer;
 
-use super::{Ask, Problem, Told};
+#[cfg(feature = "channel")]
+use super::Channel;
+use super::{Ask, Person, Problem, Token, Told};
 
-/// A request in base64 with the JSON around it, and room to spare.
-const BODY_MAX: usize = 2 * REQUEST_LEN;
+/// A sealed request in base64 with the JSON around it, and room to spare.
+const BODY_MAX: usize = 2 * (REQUEST_LEN + 2048);
 /// How long a connection may take over a request's head, and a request altogether.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// How long a token is good that is given to anybody.
+const TOKEN_TIME_S: u64 = 3600;
 /// How long the server waits for connections when it is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -43,6 +48,10 @@ pub struct FrontEnd {
     /// Of the key that signs tokens.
     pub admission: VerifyingKey,
     pub metrics: PrometheusHandle,
+    /// Signs a token for anybody who asks, in the place of a service that knows who people are. None refuses.
+    pub admits_anybody: Option<Arc<SigningKey>>,
+    /// What requests are sealed to, where it may be taken from this server.
+    pub vault: Arc<Vault>,
 }
 
 /// Destroys what is exhausted and due, again and again.
@@ -61,6 +70,9 @@ pub async fn sweep(vault: Arc<Vault>, every: Duration) {
 
 fn router(front_end: FrontEnd) -> Router {
     Router::new()
+        .route("/v1/sealed", post(ask_sealed))
+        .route("/v1/token", post(token))
+        .route("/v1/channel", get(channel))
         .route("/v1/{route}", post(ask))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIME))
@@ -77,16 +89,9 @@ async fn ask(
     headers: HeaderMap,
     body: Result<Json<Ask>, JsonRejection>,
 ) -> Response {
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let Some(account) = token.and_then(|token| super::admitted(&front_end.admission, token, super::now_s())) else {
-        return problem(StatusCode::UNAUTHORIZED, "no valid token for an account");
-    };
-    let ask = match body {
-        Ok(Json(ask)) => ask,
-        Err(rejection) => return problem(rejection.status(), "the body is not {\"request\": base64}"),
-    };
-    let Some(request) = super::from_base64(&ask.request) else {
-        return problem(StatusCode::BAD_REQUEST, "the request is not base64");
+    let (account, request) = match admit(&front_end, &headers, body) {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused,
     };
     // What is no request, or for another account, is the vault's to refuse.
     if Request::decode(&request).is_ok_and(|(_, request)| super::route(&request) != route) {
@@ -97,6 +102,86 @@ async fn ask(
         Reply::Refused(Refusal::Busy)
     });
     Json(Told { reply: super::to_base64(&reply.encode()) }).into_response()
+}
+
+/// One request to the vault that this server cannot read, and a reply that it cannot read either.
+#[cfg(feature = "channel")]
+async fn ask_sealed(
+    State(front_end): State<FrontEnd>,
+    headers: HeaderMap,
+    body: Result<Json<Ask>, JsonRejection>,
+) -> Response {
+    use strongroom::session::ChannelProblem;
+    let (account, request) = match admit(&front_end, &headers, body) {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused,
+    };
+    match front_end.queue.submit_sealed(account, request).await {
+        Ok(reply) => Json(Told { reply: super::to_base64(&reply) }).into_response(),
+        Err(found) => {
+            let status = match found {
+                ChannelProblem::UnknownKey | ChannelProblem::UnknownBundle => StatusCode::CONFLICT,
+                ChannelProblem::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            problem(status, &found.to_string())
+        }
+    }
+}
+
+#[cfg(not(feature = "channel"))]
+async fn ask_sealed() -> Response {
+    problem(StatusCode::NOT_FOUND, "this server was built without the channel")
+}
+
+/// The account that a token admits, and the request's bytes.
+#[allow(clippy::result_large_err)] // It is the answer.
+fn admit(
+    front_end: &FrontEnd,
+    headers: &HeaderMap,
+    body: Result<Json<Ask>, JsonRejection>,
+) -> Result<(AccountId, Vec<u8>), Response> {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let account = token.and_then(|token| super::admitted(&front_end.admission, token, super::now_s()));
+    let account = account.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, "no valid token for an account"))?;
+    let Json(ask) = body.map_err(|rejection| problem(rejection.status(), "the body is not {\"request\": base64}"))?;
+    let request = super::from_base64(&ask.request);
+    let request = request.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "the request is not base64"))?;
+    Ok((account, request))
+}
+
+/// A token for whoever asks, where that is allowed.
+async fn token(State(front_end): State<FrontEnd>, body: Result<Json<Person>, JsonRejection>) -> Response {
+    let Some(key) = &front_end.admits_anybody else {
+        return problem(StatusCode::FORBIDDEN, "tokens are given by the service that knows who people are");
+    };
+    let account = body.ok().and_then(|Json(person)| super::from_hex(&person.account));
+    let Some(account) = account else {
+        return problem(StatusCode::BAD_REQUEST, "the body is not {\"account\": hex}");
+    };
+    Json(Token { token: super::token(key, &AccountId(account), super::now_s() + TOKEN_TIME_S) }).into_response()
+}
+
+/// What requests are sealed to, for clients in development: others take it from a bundle.
+#[cfg(feature = "channel")]
+async fn channel(State(front_end): State<FrontEnd>) -> Response {
+    let vault = &front_end.vault;
+    let Some(key) = vault.channel_key().filter(|_| vault.policy().development) else {
+        return problem(StatusCode::NOT_FOUND, "the channel's key is in the fleet's bundle");
+    };
+    let channel = Channel {
+        fleet: super::to_hex(vault.fleet()),
+        number: key.number,
+        epoch: key.epoch,
+        bundle: super::to_hex(&key.bundle),
+        public_key: super::to_base64(&key.public_key[..]),
+    };
+    Json(channel).into_response()
+}
+
+#[cfg(not(feature = "channel"))]
+async fn channel() -> Response {
+    problem(StatusCode::NOT_FOUND, "this server was built without the channel")
 }
 
 fn problem(status: StatusCode, problem: &str) -> Response {

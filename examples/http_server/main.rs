@@ -2,8 +2,9 @@
 //!
 //! You will see: a vault made in the folder you name, or opened again, and a server that says where it listens. It
 //! answers `POST /v1/enrol`, `/v1/recover`, `/v1/remaining` and `/v1/remove`, each `{"request": base64}` with
-//! `{"reply": base64}`, to whoever brings a token signed for the account; `GET /metrics` for Prometheus and
-//! `GET /healthz`. A SIGHUP turns its keys. Interrupt it and it finishes what it has begun. `--example load` is a crowd to put before it.
+//! `{"reply": base64}`, to whoever brings a token signed for the account; `POST /v1/sealed` the same way, for requests that
+//! it cannot read (feature `channel`); `GET /metrics` for Prometheus and `GET /healthz`. A SIGHUP turns its keys. Interrupt
+//! it and it finishes what it has begun. `--example load` is a crowd to put before it; `strongroom enrol` is one person.
 //!
 //! ```text
 //! cargo run --release --example http_server -- --folder vault-for-a-try
@@ -51,6 +52,9 @@ struct Arguments {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Give a token to whoever asks for one, in the place of a service that knows who people are: for a try.
+    #[arg(long)]
+    admit_anybody: bool,
     /// Connections at once.
     #[arg(long, default_value_t = 1024)]
     connections: usize,
@@ -73,10 +77,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     #[cfg(not(feature = "transparency"))]
     let of_ceremony = None;
     let vault = Arc::new(of_ceremony.map_or_else(|| open(&arguments.folder), Ok)?);
-    let admission = admission_key(&arguments.folder)?.verifying_key();
+    let admission = admission_key(&arguments.folder)?;
     let queue = Arc::new(Queue::open(vault.clone(), Gathering::default())?);
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let front_end = FrontEnd { queue: queue.clone(), admission, metrics };
+    let front_end = FrontEnd {
+        queue: queue.clone(),
+        admission: admission.verifying_key(),
+        metrics,
+        admits_anybody: arguments.admit_anybody.then(|| Arc::new(admission)),
+        vault: vault.clone(),
+    };
     tokio::spawn(front::server::sweep(vault.clone(), SWEEP_EVERY));
     tokio::spawn(turn_when_told(vault, signal(SignalKind::hangup())?));
 

@@ -17,7 +17,7 @@ pub enum Failure {
     Code(#[from] CodeProblem),
     /// The code is wrong. One who alters replies on the way can make a right code look wrong, and nothing else: so
     /// this is said to the person, and never answered by enrolling again.
-    #[error("the code is wrong; {remaining} attempts are left")]
+    #[error("the code is wrong; {}", left(*remaining))]
     WrongCode {
         /// Attempts left after this one, as the reply says.
         remaining: u32,
@@ -74,6 +74,14 @@ pub enum Failure {
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness")]
     Randomness,
+}
+
+fn left(remaining: u32) -> String {
+    match remaining {
+        0 => "no attempts are left".to_owned(),
+        1 => "one attempt is left".to_owned(),
+        left => format!("{left} attempts are left"),
+    }
 }
 
 impl From<Fault> for Failure {

@@ -122,6 +122,8 @@ mod ask;
 mod code;
 mod enrol;
 mod failure;
+#[cfg(feature = "http")]
+mod http;
 mod keyring;
 mod passkey;
 mod preset;
@@ -137,6 +139,8 @@ pub use ask::{remaining, remaining_request, unproven_removal_request};
 pub use code::{Code, CodeProblem};
 pub use enrol::{Enrolment, PendingEnrolment};
 pub use failure::Failure;
+#[cfg(feature = "http")]
+pub use http::{Http, Trouble};
 pub use keyring::{CodeHeld, Keyring, KeyringProblem, PasskeyHeld, Unlocks};
 pub use passkey::Passkey;
 pub use preset::Preset;

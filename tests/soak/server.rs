@@ -137,7 +137,13 @@ async fn serve_until_told(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let vault = Arc::new(open(&folder, &mood, ahead_s.clone())?);
     let queue = Arc::new(Queue::open(vault.clone(), Gathering::default())?);
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let front_end = FrontEnd { queue: queue.clone(), admission: admission_key().verifying_key(), metrics };
+    let front_end = FrontEnd {
+        queue: queue.clone(),
+        admission: admission_key().verifying_key(),
+        metrics,
+        admits_anybody: None,
+        vault: vault.clone(),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening {}", listener.local_addr()?.port());
     std::io::stdout().flush()?;

@@ -186,3 +186,14 @@ fn read_unsigned(path: &Path) -> Outcome<Note> {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// 32 bytes out of their hex.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let mut bytes = [0; 32];
+    let whole = text.len() == 64
+        && bytes.iter_mut().zip(text.as_bytes().chunks(2)).all(|(byte, pair)| {
+            digit(pair[0]).zip(digit(pair[1])).map(|(high, low)| *byte = high << 4 | low).is_some()
+        });
+    whole.then_some(bytes)
+}

@@ -71,14 +71,19 @@ pub(crate) fn read_key<const ALGORITHM: u8>(path: &Path) -> Outcome<PrivateKey<A
 
 /// Writes a private key into a new file that only its owner may read.
 pub(crate) fn write_key<const ALGORITHM: u8>(path: &Path, key: &PrivateKey<ALGORITHM>) -> Outcome<()> {
+    let text = key.write();
+    write_secret(path, &Zeroizing::new([text.expose(), &b"\n"[..]].concat()))
+}
+
+/// Writes a new file that only its owner may read.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Outcome<()> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = || {
         let mut file = options.open(path)?;
-        file.write_all(key.write().expose())?;
-        file.write_all(b"\n")?;
+        file.write_all(bytes)?;
         file.sync_all()
     };
     Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)

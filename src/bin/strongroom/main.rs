@@ -1,15 +1,17 @@
 //! The command line: arguments, progress, words for people.
 //!
-//! Exit status: 0 if what was asked for was done, 1 if it could not be, 2 if the arguments ask for nothing that there is,
-//! 3 if a monitor has news.
+//! Exit status: see [`EXIT_STATUS`].
 
+mod backup;
 mod bench;
 mod bundle;
 mod evidence;
 mod file;
+mod front_end;
 mod keys;
 mod log;
 mod measure;
+mod person;
 mod signer;
 mod statement;
 mod transfer;
@@ -20,9 +22,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+const EXIT_STATUS: &str = "Exit status: 0 if what was asked for was done; 1 if it could not be; 2 if the arguments ask for \
+    nothing that there is; 3 if a monitor has news; 4 if a code is wrong; 5 if no attempts are left; 6 if the vault cannot \
+    be reached; 7 if the fleet is not trusted.";
+
 /// The core of a backup key vault, from the command line.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, after_help = EXIT_STATUS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +36,24 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Leave a backup key with a vault under a code
+    ///
+    /// Draws a backup key, unless there is one, and asks for the code without showing it. What opens the backup is written
+    /// into the keyring. An enrolment whose answer was lost is settled by the next command, with the same bytes.
+    Enrol(Box<person::Person>),
+    /// Get the backup key back on a device without it
+    Recover(Box<person::Recover>),
+    /// Change the code: the old one is proven first
+    ChangeCode(Box<person::Person>),
+    /// How many attempts are left, and what opens the backup
+    Status(Box<person::Person>),
+    /// Have the vault forget the code, proving it
+    Remove(Box<person::Person>),
+    /// Draw a recovery key of 64 digits, which opens the backup without a vault
+    RecoveryKey(person::Paper),
+    /// Seal and open files under the backup key, in the age format
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Measure this machine: logins and registrations beside opaque-ke, multiplications beside curve25519-dalek
     ///
     /// Both sides do the same work on the same messages, take turns in the same run, and are compiled as cargo does by
@@ -91,13 +115,20 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(reason) => {
             eprintln!("strongroom: {reason}");
-            ExitCode::FAILURE
+            person::exit_code(&*reason)
         }
     }
 }
 
 fn run(command: Command) -> measure::Outcome<ExitCode> {
     match command {
+        Command::Enrol(person) => person::enrol(&person)?,
+        Command::Recover(options) => person::recover(&options)?,
+        Command::ChangeCode(person) => person::change_code(&person)?,
+        Command::Status(person) => person::status(&person)?,
+        Command::Remove(person) => person::remove(&person)?,
+        Command::RecoveryKey(options) => person::recovery_key(&options)?,
+        Command::Backup(command) => backup::run(command)?,
         Command::Bench(options) => bench::run(&options)?,
         Command::Keys(command) => keys::run(command)?,
         Command::Verify(options) => verify::run(options)?,

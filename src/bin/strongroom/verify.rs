@@ -1,13 +1,12 @@
 //! `strongroom verify`: from pinned keys to a fleet's keys, and how they came to be.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use strongroom::transparency::{AttestationVerifier, Bundle, Given, LoggedBundle, Nitro, Proof, Trust};
+use strongroom::transparency::{AttestationVerifier, Bundle, Given, Nitro, Published, Trust};
 
-use crate::bundle::{hex, read_bundle};
+use crate::bundle::hex;
 use crate::file::{read, read_if_there, tell, write_whole};
 use crate::log::{now_s, write_fork};
 use crate::measure::Outcome;
@@ -43,20 +42,10 @@ pub(crate) fn run(options: Verify) -> Outcome<()> {
         Some(memory) => Trust::with_memory(pins, &memory)?,
         None => Trust::new(pins)?,
     };
-    let published = bundles(&options.folder)?;
-    let documents = documents(&options.folder.join("documents"))?;
-    let (artifact, evidence) =
-        (read(&options.folder.join("fleet-keys.json"))?, read(&options.folder.join("evidence.json"))?);
-    let bundles = trust.unseen(&published).to_vec();
+    let published = Published::read(&options.folder)?;
     let nitro = options.nitro_root.as_deref().map(|path| Outcome::Ok(Nitro::new(&read(path)?)?)).transpose()?;
     let attestations: Vec<_> = nitro.iter().map(|it| it as &dyn AttestationVerifier).collect();
-    let given = Given {
-        bundles: &bundles,
-        artifact: &artifact,
-        evidence: &evidence,
-        documents: &documents,
-        attestations: &attestations,
-    };
+    let given = Given { attestations: &attestations, ..published.given(&trust) };
     let report = trust.verify(&given, options.at.map_or_else(now_s, Ok)?);
     if options.json {
         let steps: Vec<_> = report.proven.iter().map(|it| json!({ "step": it.step, "proves": it.proves })).collect();
@@ -86,30 +75,4 @@ pub(crate) fn run(options: Verify) -> Outcome<()> {
         tell(&format!("verified: the keys of epoch {epoch} of the fleet {}", hex(fleet)))?;
     }
     Ok(())
-}
-
-/// All bundles of a folder with their proofs, in order of epoch: by name 10 would come before 9.
-fn bundles(folder: &Path) -> Outcome<Vec<LoggedBundle>> {
-    let bundle = |path: &PathBuf| -> Outcome<(u32, LoggedBundle)> {
-        let (note, proof) = (read_bundle(path)?, path.with_extension("tlog-proof"));
-        let epoch = Bundle::read(&note).map_err(|fault| format!("{}: {fault}", path.display()))?.epoch;
-        let proof = Proof::read(&read(&proof)?).map_err(|fault| format!("{}: {fault}", proof.display()))?;
-        Ok((epoch, LoggedBundle { note, proof }))
-    };
-    let paths = files(folder)?.into_iter().filter(|it| it.extension() == Some("bundle".as_ref()));
-    let mut bundles = paths.map(|path| bundle(&path)).collect::<Outcome<Vec<_>>>()?;
-    bundles.sort_by_key(|(epoch, _)| *epoch);
-    Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
-}
-
-fn documents(folder: &Path) -> Outcome<Vec<Vec<u8>>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    files(folder)?.iter().map(|path| read(path)).collect()
-}
-
-fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok(entries.map(|entry| entry.map(|it| it.path())).collect::<Result<_, _>>()?)
 }

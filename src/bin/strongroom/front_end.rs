@@ -1,0 +1,64 @@
+//! What an example server tells besides sealed replies: a token, and for development its channel's key.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, header};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use strongroom::account::AccountId;
+use strongroom::client::Trouble;
+use strongroom::session::ChannelKey;
+
+use crate::bundle::{hex, unhex};
+use crate::measure::Outcome;
+
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// A token for an account, of a server that gives one to whoever asks.
+pub(crate) async fn token(server: &str, account: &AccountId) -> Outcome<String> {
+    let told = call(server, "/v1/token", Some(json!({ "account": hex(account.as_bytes()) }))).await?;
+    Ok(told["token"].as_str().ok_or_else(|| odd("no token"))?.to_owned())
+}
+
+/// The channel's key as the server says it, and the fleet.
+pub(crate) async fn channel(server: &str) -> Outcome<(ChannelKey, [u8; 32])> {
+    let told = call(server, "/v1/channel", None).await?;
+    let number = |name: &str| told[name].as_u64().and_then(|number| u32::try_from(number).ok());
+    let bytes32 = |name: &str| told[name].as_str().and_then(unhex);
+    let key = || {
+        let public_key = BASE64.decode(told["public_key"].as_str()?).ok()?;
+        Some(ChannelKey {
+            number: u16::try_from(number("number")?).ok()?,
+            epoch: number("epoch")?,
+            bundle: bytes32("bundle")?,
+            public_key: Box::new(public_key.try_into().ok()?),
+        })
+    };
+    Ok(key().zip(bytes32("fleet")).ok_or_else(|| odd("no channel key"))?)
+}
+
+async fn call(server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
+    let address = format!("{}{path}", server.trim_end_matches('/'));
+    let request = match &body {
+        Some(_) => Request::post(address).header(header::CONTENT_TYPE, "application/json"),
+        None => Request::get(address),
+    };
+    let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+    let request = request.body(Full::new(body)).map_err(|_| format!("{server} is no address"))?;
+    let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await;
+    let answer = answer.map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|error| odd(&error.to_string()))?;
+    let told: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+    if status.is_success() {
+        return Ok(told);
+    }
+    Err(Trouble::NotAdmitted(told["problem"].as_str().unwrap_or(status.as_str()).to_owned()).into())
+}
+
+fn odd(what: &str) -> Trouble {
+    Trouble::Odd(what.to_owned())
+}

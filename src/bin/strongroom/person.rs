@@ -1,0 +1,471 @@
+//! `strongroom enrol|recover|change-code|status|remove|recovery-key`: one person and their backup key.
+
+use std::error::Error;
+use std::fmt::{self, Display};
+use std::fs;
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use strongroom::account::AccountId;
+use strongroom::client::{Code, CodeHeld, Failure, Http, Keyring, PendingEnrolment, RecoveryKey, Terms, Trouble};
+use strongroom::error::Refusal;
+use strongroom::secret::Secret;
+use strongroom::transparency::{Published, Trust};
+use tokio::runtime::{Builder, Runtime};
+use zeroize::Zeroizing;
+
+use crate::bundle::{hex, unhex};
+use crate::file::{read, read_if_there, tell, write_secret, write_whole};
+use crate::front_end;
+use crate::log::now_s;
+use crate::measure::Outcome;
+use crate::signer::read_pins;
+
+/// Whom to speak to, as whom, and what is trusted before anything is heard.
+#[derive(Args)]
+pub(crate) struct Door {
+    /// The server before the vault
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    server: String,
+    /// Who you are to the service: what an account is made of
+    #[arg(long)]
+    person: Option<String>,
+    /// The service, which accounts are made of too
+    #[arg(long, default_value = "example.org/backup")]
+    service: String,
+    /// A file with the token of your sign-in; without it the server is asked for one, which example servers may give
+    #[arg(long)]
+    token: Option<PathBuf>,
+    /// What is trusted of a fleet before anything is heard
+    #[arg(long, requires = "published")]
+    pins: Option<PathBuf>,
+    /// What the operator publishes of its keys: a folder, as for `verify`
+    #[arg(long, requires = "pins")]
+    published: Option<PathBuf>,
+    /// What was accepted last, kept from one time to the next
+    #[arg(long, requires = "pins")]
+    memory: Option<PathBuf>,
+    /// Accept a fleet that was made for development; without pins its keys are taken from the server, whoever that is
+    #[arg(long)]
+    development: bool,
+}
+
+/// Where a device keeps its own, and what lies beside the backup.
+#[derive(Args)]
+pub(crate) struct Files {
+    /// The backup key, on this device alone
+    #[arg(long, default_value = "backup.key")]
+    key: PathBuf,
+    /// The ways in to the backup; kept beside it, wherever that is
+    #[arg(long, default_value = "backup.keyring")]
+    keyring: PathBuf,
+}
+
+/// One person at one server.
+#[derive(Args)]
+pub(crate) struct Person {
+    #[command(flatten)]
+    door: Door,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// How the backup key comes back.
+#[derive(Args)]
+pub(crate) struct Recover {
+    #[command(flatten)]
+    person: Person,
+    /// What you have
+    #[arg(long, value_enum, default_value = "code")]
+    by: Way,
+}
+
+/// What a recovery key is written to.
+#[derive(Args)]
+pub(crate) struct Paper {
+    #[command(flatten)]
+    files: Files,
+    /// Write a page to print, as SVG, instead of showing the digits
+    #[arg(long)]
+    sheet: Option<PathBuf>,
+}
+
+/// A way in.
+#[derive(Clone, Copy, ValueEnum)]
+enum Way {
+    /// The code that you enrolled with; the vault counts the tries
+    Code,
+    /// The 64 digits; no vault is asked
+    RecoveryKey,
+}
+
+// ---- commands
+
+pub(crate) fn enrol(person: &Person) -> Outcome<()> {
+    let vault = Vault::reach(&person.door)?;
+    person.files.settle(&vault)?;
+    let code = asked_twice("Code: ")?;
+    let key = match person.files.read_key()? {
+        Some(key) => key,
+        None => {
+            let key = Secret::random()?;
+            person.files.write_key(&key)?;
+            tell(&format!("a new backup key is in {}", person.files.key.display()))?;
+            key
+        }
+    };
+    person.files.keyring_of(&key)?;
+    let pending = vault.wait(vault.http.enrol(&vault.terms, vault.account, code, &key))?;
+    person.files.begin(&pending)?;
+    person.files.settle(&vault)?;
+    tell("enrolled: from now on this code gets the backup key back")
+}
+
+pub(crate) fn recover(options: &Recover) -> Outcome<()> {
+    let files = &options.person.files;
+    if files.key.exists() {
+        return Err(format!("{} is there already; a backup key is not written over", files.key.display()).into());
+    }
+    let keyring = files.read_keyring()?;
+    let key = match options.by {
+        Way::Code => {
+            let vault = Vault::reach(&options.person.door)?;
+            if let Some(held) = keyring.as_ref().and_then(Keyring::code).filter(|held| vault.serves_another(held)) {
+                return Err(another_fleet(held).into());
+            }
+            let code = asked("Code: ")?;
+            let key = vault.wait(vault.http.recover(&vault.terms, vault.account, code))?;
+            if let Some(keyring) = &keyring {
+                keyring.check(&key).map_err(|problem| format!("{}: {problem}", files.keyring.display()))?;
+            }
+            key
+        }
+        Way::RecoveryKey => {
+            let keyring = keyring.ok_or_else(|| format!("there is no keyring in {}", files.keyring.display()))?;
+            keyring.unlock(&asked_for_digits()?)?
+        }
+    };
+    files.write_key(&key)?;
+    tell(&format!("the backup key is back, in {}", files.key.display()))
+}
+
+pub(crate) fn change_code(person: &Person) -> Outcome<()> {
+    let vault = Vault::reach(&person.door)?;
+    person.files.settle(&vault)?;
+    let (old, new) = (asked("Code until now: ")?, asked_twice("New code: ")?);
+    let (key, pending) = vault.wait(vault.http.change_code(&vault.terms, vault.account, old, new))?;
+    if person.files.read_key()?.is_none() {
+        person.files.write_key(&key)?;
+    }
+    person.files.keyring_of(&key)?;
+    person.files.begin(&pending)?;
+    person.files.settle(&vault)?;
+    tell("changed: from now on the new code counts, and the old one no more")
+}
+
+pub(crate) fn status(person: &Person) -> Outcome<()> {
+    let vault = Vault::reach(&person.door)?;
+    person.files.settle(&vault)?;
+    match vault.wait(vault.http.remaining(&vault.account))? {
+        0 => tell("no attempts are left: the code opens nothing any more")?,
+        1 => tell("one attempt is left")?,
+        left => tell(&format!("{left} attempts are left"))?,
+    }
+    let Some(keyring) = person.files.read_keyring()? else {
+        return tell(&format!("there is no keyring in {}", person.files.keyring.display()));
+    };
+    match keyring.code() {
+        Some(held) if vault.serves_another(held) => tell(&another_fleet(held))?,
+        Some(held) if held.account == vault.account => {
+            tell(&format!("a code opens the backup; it is the {} enrolment of this account", nth(held.generation)))?;
+        }
+        Some(_) => tell("a code opens the backup, of another account than this one")?,
+        None => tell("no code opens the backup")?,
+    }
+    if keyring.has_recovery_key() {
+        tell("a recovery key opens the backup")?;
+    }
+    for held in keyring.passkeys() {
+        tell(&format!("a passkey opens the backup: {}", held.label))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn remove(person: &Person) -> Outcome<()> {
+    let vault = Vault::reach(&person.door)?;
+    person.files.settle(&vault)?;
+    // The keyring first: if a code is its only way in, the vault keeps the record.
+    let mut keyring = person.files.read_keyring()?;
+    if let Some(keyring) = keyring.as_mut().filter(|keyring| keyring.code().is_some()) {
+        let key = person.files.read_key()?;
+        let key = key.ok_or_else(|| format!("there is no backup key in {}", person.files.key.display()))?;
+        keyring.remove_code(&key)?;
+    }
+    let code = asked("Code: ")?;
+    vault.wait(vault.http.remove(&vault.terms, vault.account, code))?;
+    if let Some(keyring) = keyring {
+        person.files.write_keyring(&keyring)?;
+    }
+    tell("removed: the vault keeps nothing for this account any more")
+}
+
+pub(crate) fn recovery_key(options: &Paper) -> Outcome<()> {
+    let key = options.files.read_key()?;
+    let key = key.ok_or_else(|| format!("there is no backup key in {}", options.files.key.display()))?;
+    let mut keyring = options.files.keyring_of(&key)?;
+    let paper = RecoveryKey::generate()?;
+    keyring.set_recovery_key(&key, &paper)?;
+    // Shown first: a recovery key that is in force and was never seen locks out whoever had the one before.
+    match &options.sheet {
+        Some(path) => {
+            write_secret(path, paper.sheet("Recovery key").as_bytes())?;
+            tell(&format!("the page to print is {}; print it, and delete the file", path.display()))?;
+        }
+        None => {
+            tell("write this down, row by row; it is shown once:\n")?;
+            tell(&paper.text())?;
+            tell("")?;
+        }
+    }
+    options.files.write_keyring(&keyring)?;
+    tell("from now on this recovery key opens the backup, and none before it")
+}
+
+/// What a command that speaks to a vault ends with: the numbers of `strongroom --help`.
+pub(crate) fn exit_code(reason: &(dyn Error + 'static)) -> ExitCode {
+    let failure = match reason.downcast_ref::<Trouble>() {
+        Some(Trouble::Failure(failure)) => Some(failure),
+        Some(Trouble::Unreachable(_)) => return ExitCode::from(6),
+        Some(Trouble::Channel(_)) => return ExitCode::from(7),
+        _ => None,
+    };
+    match failure {
+        Some(Failure::WrongCode { .. } | Failure::Refused(Refusal::WrongProof)) => ExitCode::from(4),
+        Some(Failure::Refused(Refusal::Exhausted | Refusal::LifetimeUsed)) => ExitCode::from(5),
+        Some(Failure::FleetNotTrusted | Failure::DevelopmentRefused) => ExitCode::from(7),
+        _ if reason.is::<NotTrusted>() => ExitCode::from(7),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+// ---- the vault
+
+/// Keys that nobody vouches for.
+#[derive(Debug)]
+struct NotTrusted(String);
+
+impl Display for NotTrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the fleet is not trusted: {}", self.0)
+    }
+}
+
+impl Error for NotTrusted {}
+
+/// A vault, reached for one account.
+struct Vault {
+    runtime: Runtime,
+    http: Http,
+    terms: Terms,
+    account: AccountId,
+    fleet: [u8; 32],
+}
+
+impl Vault {
+    fn reach(door: &Door) -> Outcome<Self> {
+        let person = door.person.as_deref().ok_or("say who you are: --person")?;
+        let account = AccountId::derive(&door.service, person);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let not_trusted = |why: String| NotTrusted(why);
+        let (terms, key, fleet) = match (&door.pins, &door.published) {
+            (Some(pins), Some(published)) => {
+                let pins = read_pins(pins)?;
+                let memory = door.memory.as_deref().map(read_if_there).transpose()?.flatten();
+                let mut trust = match memory {
+                    Some(memory) => Trust::with_memory(pins, &memory)?,
+                    None => Trust::new(pins)?,
+                };
+                let verified = Published::read(published)?.accept(&mut trust, now_s()?);
+                let verified = verified.map_err(|why| not_trusted(why.to_string()))?;
+                let terms = match door.development {
+                    true => Terms::of_development(&verified),
+                    false => Terms::of(&verified),
+                };
+                let terms = terms.map_err(|fault| not_trusted(fault.to_string()))?;
+                if let (Some(path), Some(memory)) = (&door.memory, trust.memory()) {
+                    write_whole(path, &memory)?;
+                }
+                (terms, verified.channel_key()?, verified.bundle().fleet)
+            }
+            _ if door.development => {
+                let (key, fleet) = runtime.block_on(front_end::channel(&door.server))?;
+                (Terms::development(), key, fleet)
+            }
+            _ => {
+                let why = "give --pins and --published, or, for a try, --development";
+                return Err(not_trusted(why.to_owned()).into());
+            }
+        };
+        let token = match &door.token {
+            Some(path) => String::from_utf8(read(path)?)?.trim().to_owned(),
+            None => runtime.block_on(front_end::token(&door.server, &account))?,
+        };
+        Ok(Vault { http: Http::new(&door.server, &token, key)?, runtime, terms, account, fleet })
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+        self.runtime.block_on(work)
+    }
+
+    fn serves_another(&self, held: &CodeHeld) -> bool {
+        held.fleet != self.fleet
+    }
+}
+
+fn another_fleet(held: &CodeHeld) -> String {
+    let fleet = hex(&held.fleet);
+    format!(
+        "the code was enrolled with another fleet ({}...), and this one may count from the beginning; enrol again if you \
+         want that",
+        &fleet[..8]
+    )
+}
+
+fn nth(generation: u32) -> String {
+    let suffix = match (generation % 10, generation % 100) {
+        (1, not) if not != 11 => "st",
+        (2, not) if not != 12 => "nd",
+        (3, not) if not != 13 => "rd",
+        _ => "th",
+    };
+    format!("{generation}{suffix}")
+}
+
+// ---- files
+
+impl Files {
+    fn read_key(&self) -> Outcome<Option<Secret<[u8; 32]>>> {
+        read_key(&self.key)
+    }
+
+    fn write_key(&self, key: &Secret<[u8; 32]>) -> Outcome<()> {
+        let mut text = Zeroizing::new(String::with_capacity(65));
+        text.push_str(&Zeroizing::new(hex(key.expose())));
+        text.push('\n');
+        write_secret(&self.key, text.as_bytes())
+    }
+
+    fn read_keyring(&self) -> Outcome<Option<Keyring>> {
+        let read = read_if_there(&self.keyring)?.map(|bytes| Keyring::read(&bytes)).transpose();
+        Ok(read.map_err(|problem| format!("{}: {problem}", self.keyring.display()))?)
+    }
+
+    /// The keyring of a backup key, which may be there.
+    fn keyring_of(&self, key: &Secret<[u8; 32]>) -> Outcome<Keyring> {
+        match self.read_keyring()? {
+            Some(keyring) => {
+                keyring.check(key).map_err(|problem| format!("{}: {problem}", self.keyring.display()))?;
+                Ok(keyring)
+            }
+            None => Ok(Keyring::new(key)?),
+        }
+    }
+
+    fn write_keyring(&self, keyring: &Keyring) -> Outcome<()> {
+        write_whole(&self.keyring, &keyring.write()?)
+    }
+
+    /// Where an enrolment is kept whose outcome is not known.
+    fn unsettled(&self) -> PathBuf {
+        let mut path = self.keyring.clone().into_os_string();
+        path.push(".unsettled");
+        path.into()
+    }
+
+    fn begin(&self, pending: &PendingEnrolment) -> Outcome<()> {
+        write_whole(&self.unsettled(), pending.request())
+    }
+
+    /// Finishes an enrolment that was begun, now or before this device was last switched off: the same bytes again.
+    fn settle(&self, vault: &Vault) -> Outcome<()> {
+        let path = self.unsettled();
+        let Some(request) = read_if_there(&path)? else { return Ok(()) };
+        let pending = PendingEnrolment::resume(&request)?;
+        match vault.wait(vault.http.settle(&pending)) {
+            Ok(generation) => {
+                let key =
+                    self.read_key()?.ok_or_else(|| format!("there is no backup key in {}", self.key.display()))?;
+                let mut keyring = self.keyring_of(&key)?;
+                keyring.set_code(&key, CodeHeld { fleet: vault.fleet, account: vault.account, generation })?;
+                self.write_keyring(&keyring)?;
+            }
+            Err(trouble @ Trouble::Failure(_)) => {
+                // It changed nothing and never will.
+                fs::remove_file(&path)?;
+                return Err(trouble.into());
+            }
+            Err(trouble) => {
+                eprintln!("the new code may count already, or not yet; the next command asks again");
+                return Err(trouble.into());
+            }
+        }
+        Ok(fs::remove_file(&path)?)
+    }
+}
+
+/// The backup key in a file: 64 hexadecimal digits.
+pub(crate) fn read_key(path: &Path) -> Outcome<Option<Secret<[u8; 32]>>> {
+    let Some(bytes) = read_if_there(path)?.map(Zeroizing::new) else { return Ok(None) };
+    match std::str::from_utf8(&bytes).ok().and_then(|text| unhex(text.trim())) {
+        Some(key) => Ok(Some(Secret::new(key))),
+        None => Err(format!("{} is no backup key", path.display()).into()),
+    }
+}
+
+// ---- questions
+
+/// A line that is not shown; from a pipe, where there is no terminal.
+fn line(prompt: &str) -> Outcome<Zeroizing<String>> {
+    if std::io::stdin().is_terminal() {
+        return Ok(Zeroizing::new(rpassword::prompt_password(prompt)?));
+    }
+    let mut line = Zeroizing::new(String::new());
+    if std::io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(format!("nobody answers {prompt:?}").into());
+    }
+    Ok(line)
+}
+
+fn asked(prompt: &str) -> Outcome<Code> {
+    Ok(Code::new(&line(prompt)?)?)
+}
+
+/// At a terminal twice, since nobody sees what is typed.
+fn asked_twice(prompt: &str) -> Outcome<Code> {
+    let first = line(prompt)?;
+    if std::io::stdin().is_terminal() && *line("Once more: ")? != *first {
+        return Err("the two are not the same".into());
+    }
+    Ok(Code::new(&first)?)
+}
+
+/// The digits of a recovery key, in as many lines as it takes.
+fn asked_for_digits() -> Outcome<RecoveryKey> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("The eight rows of the recovery key, as they are printed:");
+    }
+    let mut typed = Zeroizing::new(String::new());
+    loop {
+        let before = typed.len();
+        if std::io::stdin().lock().read_line(&mut typed)? == 0
+            || typed.chars().filter(|it| it.is_numeric()).count() >= 64
+        {
+            return Ok(RecoveryKey::read(&typed)?);
+        }
+        if typed[before..].trim().is_empty() && before > 0 {
+            return Ok(RecoveryKey::read(&typed)?);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The walk that the README takes, from the command line.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use super::Server;
+use super::relay::Relay;
+
+/// Runs the command line in a folder; what is typed comes from a pipe.
+fn run(folder: &Path, words: &[&str], typed: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+        .args(words)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+fn done(output: Output) -> String {
+    assert_eq!(status(&output), 0, "{}", words(&output));
+    words(&output)
+}
+
+/// What Go's own `age` makes of a sealed file, where it is on this machine.
+fn opened_by_age(folder: &Path, sealed: &str) -> Option<Vec<u8>> {
+    Command::new("age").arg("--version").output().ok()?;
+    let identity = run(folder, &["backup", "identity"], "");
+    fs::write(folder.join("identity"), &identity.stdout).unwrap();
+    let opened = Command::new("age").args(["-d", "-i", "identity", sealed]).current_dir(folder).output().unwrap();
+    assert!(opened.status.success(), "{}", words(&opened));
+    Some(opened.stdout)
+}
+
+#[test]
+fn a_person_leaves_a_key_loses_the_device_and_gets_in_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("vault"));
+    let (device, cloud) = (folder.path().join("phone"), folder.path().join("cloud"));
+    fs::create_dir(&device).unwrap();
+    fs::create_dir(&cloud).unwrap();
+    let at = |command: &'static str| {
+        let door = ["--server", &server.address, "--person", "ada", "--development", "--keyring", "../cloud/keyring"];
+        [vec![command], door.to_vec()].concat().iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()
+    };
+    let on = |device: &Path, command: &'static str, typed: &str| {
+        run(device, &at(command).iter().map(String::as_str).collect::<Vec<_>>(), typed)
+    };
+
+    done(on(&device, "enrol", "correct horse 4711\n"));
+    let paper = done(run(&device, &["recovery-key", "--keyring", "../cloud/keyring"], ""));
+    let digits: String = paper.lines().filter(|line| line.len() == 9).map(|line| format!("{line}\n")).collect();
+    assert_eq!(digits.lines().count(), 8);
+    let photos: Vec<u8> = (0..3_000_000u32).map(|at| (at * at >> 7) as u8).collect();
+    fs::write(device.join("photos"), &photos).unwrap();
+    done(run(&device, &["backup", "seal", "photos", "../cloud/photos.age"], ""));
+    match opened_by_age(&device, "../cloud/photos.age") {
+        Some(opened) => assert_eq!(opened, photos),
+        None => println!("age: not on this machine"),
+    }
+    let told = done(on(&device, "status", ""));
+    assert!(told.contains("10 attempts are left") && told.contains("a recovery key opens"), "{told}");
+
+    // The device is gone. On another one: a wrong code, then the right one, typed on another keyboard.
+    fs::remove_dir_all(&device).unwrap();
+    fs::create_dir(&device).unwrap();
+    let wrong = on(&device, "recover", "correct horse 4712\n");
+    assert_eq!((status(&wrong), words(&wrong).contains("9 attempts are left")), (4, true), "{}", words(&wrong));
+    done(on(&device, "recover", "correct\u{a0}horse 4711 \n"));
+    done(run(&device, &["backup", "open", "../cloud/photos.age", "photos"], ""));
+    assert_eq!(fs::read(device.join("photos")).unwrap(), photos);
+    let key = fs::read(device.join("backup.key")).unwrap();
+    let twice = on(&device, "recover", "correct horse 4711\n");
+    assert_eq!((status(&twice), words(&twice).contains("not written over")), (1, true));
+    assert!(done(on(&device, "status", "")).contains("10 attempts are left"), "a right code clears");
+
+    // Another code, and the old one counts no more.
+    done(on(&device, "change-code", "correct horse 4711\nbattery staple\n"));
+    fs::remove_file(device.join("backup.key")).unwrap();
+    assert_eq!(status(&on(&device, "recover", "correct horse 4711\n")), 4);
+    done(on(&device, "recover", "battery staple\n"));
+    assert_eq!(fs::read(device.join("backup.key")).unwrap(), key);
+
+    // Ten wrong codes, and the right one comes too late; the recovery key does not.
+    fs::remove_file(device.join("backup.key")).unwrap();
+    for left in (0..10).rev() {
+        let wrong = on(&device, "recover", "no idea\n");
+        let left = ["no attempts are left".to_owned(), "one attempt is left".to_owned()]
+            .into_iter()
+            .nth(left)
+            .unwrap_or(format!("{left} attempts are left"));
+        assert_eq!((status(&wrong), words(&wrong).contains(&left)), (4, true), "{}", words(&wrong));
+    }
+    assert_eq!(status(&on(&device, "recover", "battery staple\n")), 5);
+    let by_paper = ["recover", "--by", "recovery-key", "--keyring", "../cloud/keyring"];
+    let row = digits.replacen(|it: char| it.is_ascii_digit(), "x", 1);
+    assert!(words(&run(&device, &by_paper, &row)).contains("row 1"));
+    done(run(&device, &by_paper, &digits));
+    assert_eq!(fs::read(device.join("backup.key")).unwrap(), key);
+
+    // Who has the key enrols anew, and has the vault forget it at last.
+    done(on(&device, "enrol", "a third one\n"));
+    let told = done(on(&device, "status", ""));
+    assert!(told.contains("10 attempts are left") && told.contains("3rd enrolment"), "{told}");
+    assert_eq!(status(&on(&device, "remove", "battery staple\n")), 4);
+    done(on(&device, "remove", "a third one\n"));
+    assert!(done(on(&device, "status", "")).contains("no code opens the backup"));
+}
+
+#[test]
+fn sealed_files_that_were_cut_or_altered_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    fs::write(here.join("backup.key"), "42".repeat(32)).unwrap();
+    fs::write(here.join("plain"), vec![7; 500_000]).unwrap();
+    done(run(here, &["backup", "seal", "plain", "sealed"], ""));
+    let sealed = fs::read(here.join("sealed")).unwrap();
+    let middle = sealed.len() / 2;
+    let mut altered = sealed.clone();
+    altered[middle] ^= 1;
+    for (name, bytes) in [("cut", &sealed[..middle]), ("shorter", &sealed[..sealed.len() - 1]), ("altered", &altered)] {
+        fs::write(here.join(name), bytes).unwrap();
+        let opened = run(here, &["backup", "open", name, "opened"], "");
+        assert_eq!(status(&opened), 1, "{name}");
+        assert!(words(&opened).contains("cut short or altered"), "{}", words(&opened));
+        assert!(!here.join("opened").exists() && !here.join("opened.partial").exists(), "{name}");
+    }
+    fs::write(here.join("other.key"), "43".repeat(32)).unwrap();
+    assert_eq!(status(&run(here, &["backup", "open", "--key", "other.key", "sealed", "opened"], "")), 1);
+    done(run(here, &["backup", "open", "sealed", "opened"], ""));
+    assert_eq!(fs::read(here.join("opened")).unwrap(), vec![7; 500_000]);
+    let over = run(here, &["backup", "open", "sealed", "opened"], "");
+    assert!(words(&over).contains("is there already"));
+}
+
+#[test]
+fn whom_to_trust_must_be_said_and_an_enrolment_that_was_cut_off_is_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("vault"));
+    let here = folder.path();
+    let nobody = run(here, &["enrol", "--server", &server.address, "--person", "ada"], "a code\n");
+    assert_eq!((status(&nobody), words(&nobody).contains("--pins")), (7, true), "{}", words(&nobody));
+    let away = run(here, &["status", "--server", "http://127.0.0.1:1", "--person", "ada", "--development"], "");
+    assert_eq!(status(&away), 6, "{}", words(&away));
+
+    // Enrolled once, so that the next enrolment is the second.
+    let door = ["--server", &server.address, "--person", "ada", "--development"];
+    done(run(here, &[&["enrol"][..], &door].concat(), "a code\n"));
+    let relay = Relay::before(&server.address);
+    let door = ["--server", &relay.address, "--person", "ada", "--development"];
+    // The channel's key, the token and the enrolment's first answer come through, and then nothing does. The command is
+    // killed while it tries again, as a device is that goes flat.
+    relay.lose_all_after(3);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+        .args([&["enrol"][..], &door].concat())
+        .current_dir(here)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let unsettled = here.join("backup.keyring.unsettled");
+    child.stdin.take().unwrap().write_all(b"another code\n").unwrap();
+    while relay.lost() < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it tries for half a minute");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(unsettled.exists());
+    relay.lose(0);
+    let told = done(run(here, &[&["status"][..], &door].concat(), ""));
+    assert!(told.contains("2nd enrolment"), "{told}");
+    assert!(!unsettled.exists());
+    fs::remove_file(here.join("backup.key")).unwrap();
+    done(run(here, &[&["recover"][..], &door].concat(), "another code\n"));
+}
