@@ -78,9 +78,12 @@ async fn pass(client: TcpStream, server: TcpStream, seen: Arc<Seen>) {
     let back = async {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
-            let lose =
-                seen.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-            if lose {
+            let one_less = |count: &AtomicUsize| {
+                count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+            };
+            // An answer may come in several pieces.
+            let begins = bytes.starts_with(b"HTTP/1.");
+            if begins && !one_less(&seen.to_pass) && one_less(&seen.to_lose) {
                 // The server has answered; the connection ends before the answer is through.
                 seen.lost.fetch_add(1, Ordering::SeqCst);
                 break;
