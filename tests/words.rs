@@ -277,10 +277,30 @@ fn print_the_rest(words: &mut Words) {
     words.debug(&Terms::default());
     words.display(&Preset::Light);
     words.display(&CodeProblem::Empty);
+    ways_in(words);
     Backend::all().iter().for_each(|backend| words.debug(backend));
     ROWS.iter().for_each(|row| words.debug(row));
     words.debug(&Reason::Proven);
     Refusal::all().for_each(|refusal| words.display(&refusal));
+}
+
+/// What is said of a backup's ways in.
+fn ways_in(words: &mut Words) {
+    use strongroom::client::{CodeHeld, Keyring, Passkey, RecoveryKey, RecoveryKeyProblem};
+    let (key, paper) = (Secret::new([9; 32]), RecoveryKey::generate().unwrap());
+    let mut keyring = Keyring::new(&key).unwrap();
+    words.display(&keyring.write().unwrap_err());
+    keyring.set_recovery_key(&key, &paper).unwrap();
+    let held = CodeHeld { fleet: [1; 32], account: AccountId([5; 32]), generation: 1 };
+    keyring.set_code(&key, held).unwrap();
+    let passkey = Passkey { credential_id: vec![1; 16], prf_enabled: None, prf_output: Some(Secret::new([8; 32])) };
+    keyring.add_passkey(&key, "phone", &passkey).unwrap();
+    words.debug(&keyring);
+    words.debug(&held);
+    words.debug(&keyring.passkeys()[0]);
+    words.display(&RecoveryKeyProblem::Row(3));
+    #[cfg(feature = "http")]
+    words.display(&strongroom::client::Trouble::Unreachable("no answer".to_owned()));
 }
 
 struct Nowhere;
@@ -427,6 +447,12 @@ fn bundles(words: &mut Words) {
     let (first, second) = (logged([1; 32]), logged([2; 32]));
     words.debug(&first[0]);
     words.debug(&first[0].proof);
+    words.debug(&strongroom::transparency::Published {
+        bundles: first.to_vec(),
+        artifact: b"{}".to_vec(),
+        evidence: Vec::new(),
+        documents: vec![b"a document".to_vec()],
+    });
     words.debug(&Checkpoint::read(&first[0].proof.checkpoint).unwrap());
     papers(words, &mut trust.clone(), &first);
     words.debug(&trust.accept(&first, b"", NOW_S).unwrap());
@@ -503,8 +529,9 @@ fn every_printable_type_was_printed(printed: &BTreeSet<String>) {
             // Rooms and files that are compiled only with a feature.
             let name = |part: &str| entry.components().any(|it| it.as_os_str() == part);
             let channels = ["session", "transfer.rs", "export.rs", "import.rs"].into_iter().any(name);
-            let compiled =
-                (cfg!(feature = "channel") || !channels) && (cfg!(feature = "transparency") || !name("transparency"));
+            let compiled = (cfg!(feature = "channel") || !channels)
+                && (cfg!(feature = "transparency") || !name("transparency"))
+                && (cfg!(feature = "http") || !name("http.rs"));
             if !compiled {
                 continue;
             }

@@ -420,6 +420,26 @@ mod tests {
         assert!(keys.retire((2, &Secret::new([5; 32])), 5).is_err(), "by the present one");
     }
 
+    /// `vectors/channel/make.py`: requests by the HPKE of Python's cryptography, replies by RFC 9180 and RFC 9458 over it.
+    #[test]
+    fn what_python_seals_opens_and_its_replies_are_ours() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../vectors/channel/channel-v1.json")).unwrap();
+        let cases = file["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 3);
+        for case in cases {
+            let bytes = |name: &str| hex::decode(case[name].as_str().unwrap()).unwrap();
+            let array = |name: &str| <[u8; 32]>::try_from(bytes(name)).unwrap();
+            let (number, epoch) = (case["number"].as_u64().unwrap() as u16, case["epoch"].as_u64().unwrap() as u32);
+            let keys = ChannelKeys::new((number, &Secret::new(array("seed"))), &[(epoch, array("bundle"))]).unwrap();
+            let opened = keys.open(&[&bytes("sealed_request")], 0).remove(0).unwrap();
+            assert_eq!(*opened.request.expose(), bytes("request"));
+            let reply = bytes("reply").try_into().unwrap();
+            let sealed = opened.reply_key.seal_with(&reply, &array("response_nonce")).unwrap();
+            assert_eq!(sealed, bytes("sealed_reply"));
+        }
+    }
+
     /// The reply by hand: RFC 9458 section 4.4 in the words of the crates alone.
     #[test]
     fn a_reply_is_what_rfc_9458_says() {

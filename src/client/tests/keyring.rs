@@ -133,3 +133,35 @@ fn limits_are_named() {
     assert_eq!(keyring.add_passkey(&key, "one more", &passkey(65)), Err(KeyringProblem::Limit("passkeys")));
     assert!(Keyring::read(&keyring.write().unwrap()).is_ok());
 }
+
+/// `vectors/client/make.py`: keyrings that Python wrote from the same parts.
+#[test]
+fn keyrings_are_those_of_another_implementation() {
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../../../vectors/client/keyring-v1.json")).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 2);
+    for case in cases {
+        let bytes = |value: &serde_json::Value| hex::decode(value.as_str().unwrap()).unwrap();
+        let array = |name: &str| <[u8; 32]>::try_from(bytes(&case[name])).unwrap();
+        let file = bytes(&case["keyring"]);
+        let keyring = Keyring::read(&file).unwrap();
+        assert_eq!(keyring.write().unwrap(), file);
+        assert_eq!(keyring.prf_input(), array("prf_input"));
+        let generation = case["generation"].as_u64().unwrap() as u32;
+        let held = CodeHeld { fleet: array("fleet"), account: AccountId(array("account")), generation };
+        assert_eq!(keyring.code(), Some(&held));
+        keyring.check(&Secret::new(array("backup_key"))).unwrap();
+        let paper = RecoveryKey::read(case["recovery_key"].as_str().unwrap()).unwrap();
+        assert_eq!(keyring.unlock(&paper).unwrap().expose(), &array("backup_key"));
+        let passkeys = case["passkeys"].as_array().unwrap();
+        assert_eq!(passkeys.len(), keyring.passkeys().len());
+        for (told, held) in passkeys.iter().zip(keyring.passkeys()) {
+            assert_eq!(told["label"], held.label);
+            let output = Secret::new(bytes(&told["prf_output"]).try_into().unwrap());
+            let credential_id = bytes(&told["credential_id"]);
+            let passkey = Passkey { credential_id, prf_enabled: None, prf_output: Some(output) };
+            assert_eq!(keyring.unlock(&passkey).unwrap().expose(), &array("backup_key"));
+        }
+    }
+}
