@@ -49,6 +49,15 @@ struct Arguments {
     #[cfg(feature = "transparency")]
     #[arg(long)]
     artifact: Option<PathBuf>,
+    /// What the operator publishes of the fleet's keys, a folder, which people verify: the vault serves under its newest
+    /// bundle.
+    #[cfg(feature = "transparency")]
+    #[arg(long, requires = "pins")]
+    published: Option<PathBuf>,
+    /// What is trusted of the signers: the server verifies what it serves under, as its clients do.
+    #[cfg(feature = "transparency")]
+    #[arg(long, requires = "published")]
+    pins: Option<PathBuf>,
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -77,6 +86,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     #[cfg(not(feature = "transparency"))]
     let of_ceremony = None;
     let vault = Arc::new(of_ceremony.map_or_else(|| open(&arguments.folder), Ok)?);
+    #[cfg(all(feature = "transparency", feature = "channel"))]
+    if let (Some(published), Some(pins)) = (&arguments.published, &arguments.pins) {
+        serve_under(&vault, published, pins)?;
+    }
     let admission = admission_key(&arguments.folder)?;
     let queue = Arc::new(Queue::open(vault.clone(), Gathering::default())?);
     let metrics = PrometheusBuilder::new().install_recorder()?;
@@ -130,6 +143,16 @@ fn of_ceremony(folder: &Path, artifact: &Path) -> Result<Vault, Box<dyn Error>> 
         return Err("this is the vault of another ceremony".into());
     }
     Ok(vault)
+}
+
+/// Serves under the newest bundle that is published, if it verifies.
+#[cfg(all(feature = "transparency", feature = "channel"))]
+fn serve_under(vault: &Vault, published: &Path, pins: &Path) -> Result<(), Box<dyn Error>> {
+    use strongroom::transparency::{Pins, Published, Trust};
+    let mut trust = Trust::new(Pins::read(&std::fs::read_to_string(pins)?)?)?;
+    let verified = Published::read(published)?.accept(&mut trust, front::now_s())?;
+    tracing::info!(epoch = verified.bundle().epoch, "serving under a verified bundle");
+    Ok(vault.serve_under(&[verified])?)
 }
 
 /// The vault in a folder, made if there is none.

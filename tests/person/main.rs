@@ -5,6 +5,7 @@
 #[path = "../../examples/front/mod.rs"]
 mod front;
 mod relay;
+mod trusted;
 mod walk;
 mod wire;
 

@@ -9,7 +9,7 @@ use super::Server;
 use super::relay::Relay;
 
 /// Runs the command line in a folder; what is typed comes from a pipe.
-fn run(folder: &Path, words: &[&str], typed: &str) -> Output {
+pub(crate) fn run(folder: &Path, words: &[&str], typed: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
         .args(words)
         .current_dir(folder)
@@ -23,15 +23,15 @@ fn run(folder: &Path, words: &[&str], typed: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn status(output: &Output) -> i32 {
+pub(crate) fn status(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-fn words(output: &Output) -> String {
+pub(crate) fn words(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-fn done(output: Output) -> String {
+pub(crate) fn done(output: Output) -> String {
     assert_eq!(status(&output), 0, "{}", words(&output));
     words(&output)
 }
