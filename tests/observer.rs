@@ -178,12 +178,12 @@ impl FrontEnd {
         let guess = Code::new(&code(self.dice.next() % CODES)).unwrap();
         let guessing = Recovery::start(&Terms::development(), victim, guess).unwrap();
         let sealed = self.seal(guessing.request());
-        let Ok(reply) = self.deliver(victim, &sealed.bytes().to_vec(), true) else { return };
+        let Ok(reply) = self.deliver(victim, sealed.bytes(), true) else { return };
         let reply = sealed.open(&reply).unwrap();
         // A right guess opens the window anew, as it would for its owner: it goes on and takes the key.
         if let Ok(pending) = guessing.finish(reply.expose()) {
             let sealed = self.seal(pending.request());
-            let reply = self.deliver(victim, &sealed.bytes().to_vec(), true).unwrap();
+            let reply = self.deliver(victim, sealed.bytes(), true).unwrap();
             pending.open(sealed.open(&reply).unwrap().expose()).unwrap();
         }
     }

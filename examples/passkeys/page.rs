@@ -20,9 +20,9 @@ use strongroom::secret::Secret;
 use tokio::net::TcpListener;
 
 /// The files of `strongroom enrol`.
-pub struct Files {
-    pub key: PathBuf,
-    pub keyring: PathBuf,
+pub(crate) struct Files {
+    pub(crate) key: PathBuf,
+    pub(crate) keyring: PathBuf,
 }
 
 /// A credential, as the page reads it.
@@ -36,11 +36,11 @@ struct Credential {
 }
 
 /// WebAuthn takes `localhost` for a secure origin, and no address of numbers.
-pub fn address(listener: &TcpListener) -> io::Result<String> {
+pub(crate) fn address(listener: &TcpListener) -> io::Result<String> {
     Ok(format!("http://localhost:{}", listener.local_addr()?.port()))
 }
 
-pub fn router(files: Files, address: String) -> Router {
+pub(crate) fn router(files: Files, address: String) -> Router {
     Router::new()
         .route("/", get(async || Html(include_str!("page.html"))))
         .route("/keyring", get(show))

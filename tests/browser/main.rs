@@ -11,7 +11,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../../examples/passkeys/page.rs"]
-#[allow(unreachable_pub)]
 mod page;
 
 use std::fs;
