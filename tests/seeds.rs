@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use corpus::{Seeds, differences, hold};
 use judge::Judge;
 use strongroom::account::AccountId;
+use strongroom::client::{Keyring, RecoveryKey};
 use strongroom::error::Refusal;
 use strongroom::ledger::{
     Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, Signers, State, Verdict,
@@ -35,7 +36,7 @@ fn the_corpus_of_wire_is_what_this_file_makes() {
         assert!(accepted(seed), "{name} is not accepted, so it is a poor seed");
         assert!(!accepted(&seed[..seed.len() - 1]), "{name} is accepted with a byte missing");
     }
-    for kind in *b"wcapgsrqy" {
+    for kind in *b"wcapgsrqykt" {
         assert!(seeds.values().any(|seed| seed[0] == kind), "no seed for kind {}", char::from(kind));
     }
 }
@@ -137,6 +138,9 @@ fn accepted(seed: &[u8]) -> bool {
         b'r' => Sealed::from_bytes(bytes).is_ok(),
         b'q' => Request::decode(bytes).is_ok(),
         b'y' => Reply::decode(bytes).is_ok(),
+        b'k' => Keyring::read(bytes).is_ok(),
+        // A recovery key, whole; a code has no byte that it must have.
+        b't' => str::from_utf8(bytes).is_ok_and(|typed| RecoveryKey::read(typed).is_ok()),
         _ => false,
     }
 }
@@ -159,6 +163,13 @@ fn wire() -> Seeds {
     }
     for (name, policy) in policies() {
         add(b'p', &format!("policy-{name}"), &policy.encode());
+    }
+
+    let keyrings: serde_json::Value = serde_json::from_str(include_str!("../vectors/client/keyring-v1.json")).unwrap();
+    for (number, case) in keyrings["cases"].as_array().unwrap().iter().enumerate() {
+        let text = |name: &str| case[name].as_str().unwrap();
+        add(b'k', &format!("keyring-{number}"), &hex::decode(text("keyring")).unwrap());
+        add(b't', &format!("recovery-key-{number}"), text("recovery_key").as_bytes());
     }
 
     let state = lived();
@@ -386,7 +397,7 @@ fn login() -> Seeds {
 
 /// Scripts of the target `engine`: a door, a number of items, bits, then what chooses each item.
 fn engine() -> Seeds {
-    let doors = ["decode", "multiply", "multiply-base", "exchange", "map", "reduce"];
+    let doors = ["decode", "multiply", "multiply-base", "exchange", "map", "reduce", "x25519"];
     let mut seeds = Seeds::new();
     for (door, name) in (0..).zip(doors) {
         for count in [0, 1, 2, 7, 8, 9, 20] {

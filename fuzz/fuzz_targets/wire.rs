@@ -5,6 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
+use strongroom::client::{Code, Keyring, RecoveryKey};
 use strongroom::ledger::{Account, Command, Policy, State};
 use strongroom::protocol::{REPLY_LEN, REQUEST_LEN, Reply, Request};
 use strongroom::wire::{Reader, Writer};
@@ -22,10 +23,25 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         b'r' => whole(bytes, |bytes| Sealed::from_bytes(bytes).ok(), |sealed| sealed.as_bytes().to_vec()),
         b'q' => whole(&filled(bytes, REQUEST_LEN), request, |bytes| bytes.clone()),
         b'y' => whole(&filled(bytes, REPLY_LEN), |bytes| Reply::decode(bytes).ok(), Reply::encode),
+        b'k' => whole(bytes, |bytes| Keyring::read(bytes).ok(), |keyring| keyring.write().expect("it has a way in")),
+        b't' => typed(bytes),
         _ => return Corpus::Reject,
     }
     Corpus::Keep
 });
+
+/// What a person types, or a scanner reads: a recovery key is printed as it was read, and a code that is accepted is
+/// accepted again with white space around it.
+fn typed(bytes: &[u8]) {
+    let Ok(typed) = std::str::from_utf8(bytes) else { return };
+    if let Ok(key) = RecoveryKey::read(typed) {
+        let text = key.text();
+        assert_eq!(RecoveryKey::read(&text).map(|key| key.text()).as_ref(), Ok(&text), "two texts of one key");
+    }
+    if Code::new(typed).is_ok() {
+        assert!(Code::new(&format!("\t{typed}\r\n")).is_ok(), "white space around a code does not count");
+    }
+}
 
 /// Messages are filled up with zeros; the fuzzer need not find that out.
 fn filled(bytes: &[u8], length: usize) -> Vec<u8> {

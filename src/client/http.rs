@@ -187,10 +187,11 @@ impl Http {
     pub async fn remove(&self, terms: &Terms, account: AccountId, code: Code) -> Result<(), Trouble> {
         let recovery = Recovery::start(terms, account, code)?;
         let pending = recovery.remove(self.exchange(recovery.request()).await?.expose())?;
-        match pending.done(self.exchange(pending.request()).await?.expose()) {
+        let (reply, sent) = self.send(pending.request()).await?;
+        match pending.done(reply.expose()) {
             // An earlier sending was done, and its answer lost.
-            Ok(()) | Err(Failure::Refused(Refusal::NoRecord | Refusal::Stale)) => Ok(()),
-            Err(failure) => Err(failure.into()),
+            Err(Failure::Refused(Refusal::NoRecord | Refusal::Stale)) if sent > 1 => Ok(()),
+            done => Ok(done?),
         }
     }
 
@@ -199,13 +200,19 @@ impl Http {
     /// # Errors
     /// [`Trouble`], [`Trouble::Failure`] aside.
     pub async fn exchange(&self, request: &[u8]) -> Result<Secret<Vec<u8>>, Trouble> {
+        Ok(self.send(request).await?.0)
+    }
+
+    /// The reply, and how often the request was sent for it.
+    async fn send(&self, request: &[u8]) -> Result<(Secret<Vec<u8>>, usize), Trouble> {
         let request: &[u8; REQUEST_LEN] =
             request.try_into().map_err(|_| Trouble::Odd("these bytes are no request".to_owned()))?;
         let sealed = self.key.seal(request)?;
-        let (begun, mut pause) = (Instant::now(), PAUSE);
+        let (begun, mut pause, mut sent) = (Instant::now(), PAUSE, 0);
         loop {
+            sent += 1;
             match self.once(&sealed).await? {
-                Once::Answered(reply) => return Ok(reply),
+                Once::Answered(reply) => return Ok((reply, sent)),
                 Once::Again(why) if begun.elapsed() + pause > self.patience => return Err(Trouble::Unreachable(why)),
                 Once::Again(_) => tokio::time::sleep(pause).await,
             }

@@ -4,6 +4,7 @@
 //! spoiled; so it chooses which lanes hold what. Where a point is a known multiple of the generator, the oracle
 //! multiplies scalars instead of points: another way than that of the fallback, which is dalek too.
 
+use curve25519_dalek::montgomery::MontgomeryPoint;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use strongroom::engine::{Backend, Exchange, Point, Scalar};
 
@@ -38,14 +39,15 @@ impl Element {
 /// Does what the script says on every backend.
 pub(crate) fn drive(bytes: &[u8], judge: &mut Judge) -> Result<(), String> {
     let mut script = Script::new(bytes);
-    let (door, count, bits) = (script.byte() % 6, script.count(), script.byte());
+    let (door, count, bits) = (script.byte() % 7, script.count(), script.byte());
     match door {
         0 => decode(&mut script, count, judge),
         1 => multiply(&mut script, count, bits, judge),
         2 => multiply_base(&mut script, count, judge),
         3 => exchange(&mut script, count, bits, judge),
         4 => map(&mut script, count, judge),
-        _ => reduce(&mut script, count, judge),
+        5 => reduce(&mut script, count, judge),
+        _ => x25519(&mut script, count, judge),
     }
 }
 
@@ -129,6 +131,20 @@ fn exchange(script: &mut Script<'_>, count: usize, bits: u8, judge: &mut Judge) 
         judge.all(&format!("exchange on {}", backend.name()), &answers, &expected)?;
     }
     Ok(())
+}
+
+fn x25519(script: &mut Script<'_>, count: usize, judge: &mut Judge) -> Result<(), String> {
+    let coordinate = |script: &mut Script<'_>| match script.byte() {
+        kind @ ..64 => near_p(kind),
+        _ => script.array(),
+    };
+    let chosen: Vec<([u8; 32], [u8; 32])> = (0..count).map(|_| (script.array(), coordinate(script))).collect();
+    let expected: Vec<_> =
+        chosen.iter().map(|(scalar, it)| MontgomeryPoint(*it).mul_clamped(*scalar).to_bytes()).collect();
+    let items: Vec<_> = chosen.iter().map(|(scalar, coordinate)| (scalar, coordinate)).collect();
+    Backend::all().into_iter().try_for_each(|backend| {
+        judge.all(&format!("x25519 on {}", backend.name()), backend.x25519(&items).expose(), &expected)
+    })
 }
 
 fn map(script: &mut Script<'_>, count: usize, judge: &mut Judge) -> Result<(), String> {

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
@@ -56,7 +56,12 @@ async fn call(server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
     if status.is_success() {
         return Ok(told);
     }
-    Err(Trouble::NotAdmitted(told["problem"].as_str().unwrap_or(status.as_str()).to_owned()).into())
+    let problem = told["problem"].as_str().unwrap_or(status.as_str()).to_owned();
+    Err(match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::NotAdmitted(problem),
+        _ => Trouble::Odd(problem),
+    }
+    .into())
 }
 
 fn odd(what: &str) -> Trouble {

@@ -401,10 +401,14 @@ impl Files {
                 keyring.set_code(&key, CodeHeld { fleet: vault.fleet, account: vault.account, generation })?;
                 self.write_keyring(&keyring)?;
             }
-            Err(trouble @ Trouble::Failure(_)) => {
-                // It changed nothing and never will.
+            Err(Trouble::Failure(Failure::Refused(refusal))) => {
+                // These bytes change nothing any more; whether they have, when an answer was lost, the vault does not say.
                 fs::remove_file(&path)?;
-                return Err(trouble.into());
+                return Err(format!(
+                    "the new code was not enrolled now ({refusal}); if an earlier try was cut off, it may count already: \
+                     recover with it to see, or enrol again"
+                )
+                .into());
             }
             Err(trouble) => {
                 eprintln!("the new code may count already, or not yet; the next command asks again");
