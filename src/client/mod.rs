@@ -12,6 +12,10 @@
 //! | remove, proving the code | [`Recovery::start`] → [`Recovery::remove`] → [`PendingRemoval::done`] |
 //! | ask what remains | [`remaining_request`] → [`remaining`] |
 //!
+//! A code is one way in to a backup. [`Keyring`] lists all of them, in a file beside the backup: the code that a vault keeps,
+//! a [`RecoveryKey`] on paper, [`Passkey`]s; the last two open it without a vault. With the feature `http`, `Http` carries
+//! requests to a server, sealed.
+//!
 //! **Repeat, never restart.** Whatever is unclear is settled by sending the same bytes again: each machine keeps its
 //! request and lends it by `request()`. A repeated [`Recovery`] costs no further attempt, a repeated finish changes
 //! nothing. A *new* [`Recovery`] costs an attempt, and one that succeeds is worth nine guesses to a front-end that
