@@ -169,18 +169,19 @@ impl RecoveryKey {
 <rect width="210" height="297" fill="#fff"/>
 <g font-family="sans-serif" fill="#000">
 <text x="25" y="40" font-size="9">{title}</text>
-<text x="25" y="50" font-size="4.5">This recovery key opens your backup. Keep this page where you keep your passport.</text>
+<text x="25" y="50" font-size="4.5">Whoever has these digits opens your backup.</text>
+<text x="25" y="57" font-size="4.5">Keep this page where you keep your passport.</text>
 </g>
 <g font-family="monospace" font-size="9" fill="#000">
 "##
         );
         for (number, row) in self.rows().enumerate() {
-            let y = 75 + 12 * number;
+            let y = 80 + 12 * number;
             let label = number + 1;
             let _ = writeln!(page, r##"<text x="25" y="{y}" font-size="4.5" fill="#777">{label}</text>"##);
             let _ = writeln!(page, r##"<text x="35" y="{y}" xml:space="preserve">{}</text>"##, *row);
         }
-        let _ = writeln!(page, "</g>\n<g transform=\"translate(120 68)\" fill=\"#000\">{}</g>\n</svg>", *self.qr());
+        let _ = writeln!(page, "</g>\n<g transform=\"translate(120 73)\" fill=\"#000\">{}</g>\n</svg>", *self.qr());
         page
     }
 
@@ -322,6 +323,10 @@ mod tests {
             assert!(sheet.contains(row));
         }
         assert!(sheet.contains("Backup of &lt;Ada&gt; &amp; co"));
+        // What is wider than the page is not printed; a letter is about half as wide as it is high.
+        let lines = sheet.lines().filter(|line| line.contains("font-size=\"4.5\""));
+        let widths: Vec<_> = lines.map(|line| line.split(['<', '>']).map(str::len).nth(2).unwrap()).collect();
+        assert!(widths.len() == 2 + ROWS && widths.iter().all(|letters| *letters < 60), "{widths:?}");
         let path = sheet.split("d=\"").nth(1).unwrap();
         // The dark modules of the same digits, made by the crate from text.
         let digits: String = digits(&key.text()).into_iter().collect();

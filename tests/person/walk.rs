@@ -88,7 +88,11 @@ fn a_person_leaves_a_key_loses_the_device_and_gets_in_again() {
     assert_eq!((status(&twice), words(&twice).contains("not written over")), (1, true));
     assert!(done(on(&device, "status", "")).contains("10 attempts are left"), "a right code clears");
 
-    // Another code, and the old one counts no more.
+    // Another code, and the old one counts no more; but not for a device that has another backup's key.
+    fs::write(device.join("backup.key"), "42".repeat(32)).unwrap();
+    let other = on(&device, "change-code", "correct horse 4711\nbattery staple\n");
+    assert!(words(&other).contains("another backup key"), "{}", words(&other));
+    fs::write(device.join("backup.key"), &key).unwrap();
     done(on(&device, "change-code", "correct horse 4711\nbattery staple\n"));
     fs::remove_file(device.join("backup.key")).unwrap();
     assert_eq!(status(&on(&device, "recover", "correct horse 4711\n")), 4);

@@ -156,8 +156,13 @@ pub(crate) fn change_code(person: &Person) -> Outcome<()> {
     person.files.settle(&vault)?;
     let (old, new) = (asked("Code until now: ")?, asked_twice("New code: ")?);
     let (key, pending) = vault.wait(vault.http.change_code(&vault.terms, vault.account, old, new))?;
-    if person.files.read_key()?.is_none() {
-        person.files.write_key(&key)?;
+    match person.files.read_key()? {
+        Some(here) if !bool::from(here.ct_eq(key.expose())) => {
+            let path = person.files.key.display();
+            return Err(format!("{path} is another backup key than the code's; the code is not changed").into());
+        }
+        Some(_) => {}
+        None => person.files.write_key(&key)?,
     }
     person.files.keyring_of(&key)?;
     person.files.begin(&pending)?;
