@@ -70,7 +70,6 @@ async fn show(State(files): State<Arc<Files>>) -> Response {
         let passkeys = keyring.passkeys().iter();
         json!({
             "prf_input": BASE64.encode(keyring.prf_input()),
-            "has_key": files.key.exists(),
             "passkeys": passkeys
                 .map(|held| json!({ "id": BASE64.encode(&held.credential_id), "label": held.label }))
                 .collect::<Vec<_>>(),

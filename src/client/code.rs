@@ -38,7 +38,7 @@ impl Code {
     /// [`CodeProblem`] if nothing or too much is left after normalising.
     pub fn new(typed: &str) -> Result<Self, CodeProblem> {
         let typed = typed.trim();
-        // Composing shortens by a third at most.
+        // Composing leaves a third of the bytes at the least: three letters of Hangul become one.
         if typed.len() > 4 * CODE_MAX {
             return Err(CodeProblem::TooLong);
         }
@@ -68,7 +68,7 @@ mod tests {
         Code::new(typed).map(|code| code.as_bytes().to_vec())
     }
 
-    /// RFC 8265 section 4.3, tables 4 and 5; and what is ours, the white space around.
+    /// The examples of RFC 8265 section 4.3; and what is ours, the white space around.
     #[test]
     fn codes_are_prepared_as_rfc_8265_says() {
         for (typed, code) in [

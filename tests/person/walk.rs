@@ -186,6 +186,11 @@ fn whom_to_trust_must_be_said_and_an_enrolment_that_was_cut_off_is_settled() {
     child.wait().unwrap();
     assert!(unsettled.exists());
     relay.lose(0);
+    // Somebody else who uses the same folder does not settle it, and does not lose it.
+    let somebody = ["--server", &relay.address, "--person", "bea", "--development"];
+    let other = run(here, &[&["status"][..], &somebody].concat(), "");
+    assert_eq!((status(&other), words(&other).contains("another account")), (1, true), "{}", words(&other));
+    assert!(unsettled.exists());
     let told = done(run(here, &[&["status"][..], &door].concat(), ""));
     assert!(told.contains("2nd enrolment"), "{told}");
     assert!(!unsettled.exists());

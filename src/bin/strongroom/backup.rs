@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use strongroom::engine::sha512::HmacKey;
 use strongroom::secret::Secret;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::file::tell;
 use crate::measure::Outcome;
@@ -81,11 +81,10 @@ pub(crate) fn run(command: BackupCommand) -> Outcome<()> {
 /// from, be it with a quantum computer.
 fn identity(key: &Path) -> Outcome<Identity> {
     let key = read_key(key)?.ok_or_else(|| format!("there is no backup key in {}", key.display()))?;
-    let mut derived = Secret::new(HmacKey::new(LABEL).mac(&[key.expose()]));
+    let derived = Secret::new(HmacKey::new(LABEL).mac(&[key.expose()]));
     let mut words = (&derived.expose()[..32]).to_base32();
     let text = bech32::encode("age-secret-key-", &words, Variant::Bech32);
     words.fill(bech32::u5::default());
-    derived.expose_mut().zeroize();
     let text = Zeroizing::new(Zeroizing::new(text?).to_uppercase());
     Ok(Identity::from_str(&text)?)
 }

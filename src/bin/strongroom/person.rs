@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use strongroom::account::AccountId;
 use strongroom::client::{Code, CodeHeld, Failure, Http, Keyring, PendingEnrolment, RecoveryKey, Terms, Trouble};
 use strongroom::error::Refusal;
+use strongroom::protocol::Request;
 use strongroom::secret::Secret;
 use strongroom::transparency::{Published, Trust};
 use tokio::runtime::{Builder, Runtime};
@@ -283,7 +284,6 @@ impl Vault {
         let person = door.person.as_deref().ok_or("say who you are: --person")?;
         let account = AccountId::derive(&door.service, person);
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let not_trusted = |why: String| NotTrusted(why);
         let (terms, key, fleet) = match (&door.pins, &door.published) {
             (Some(pins), Some(published)) => {
                 let pins = read_pins(pins)?;
@@ -293,12 +293,12 @@ impl Vault {
                     None => Trust::new(pins)?,
                 };
                 let verified = Published::read(published)?.accept(&mut trust, now_s()?);
-                let verified = verified.map_err(|why| not_trusted(why.to_string()))?;
+                let verified = verified.map_err(|why| NotTrusted(why.to_string()))?;
                 let terms = match door.development {
                     true => Terms::of_development(&verified),
                     false => Terms::of(&verified),
                 };
-                let terms = terms.map_err(|fault| not_trusted(fault.to_string()))?;
+                let terms = terms.map_err(|fault| NotTrusted(fault.to_string()))?;
                 if let (Some(path), Some(memory)) = (&door.memory, trust.memory()) {
                     write_whole(path, &memory)?;
                 }
@@ -310,7 +310,7 @@ impl Vault {
             }
             _ => {
                 let why = "give --pins and --published, or, for a try, --development";
-                return Err(not_trusted(why.to_owned()).into());
+                return Err(NotTrusted(why.to_owned()).into());
             }
         };
         let token = match &door.token {
@@ -398,6 +398,12 @@ impl Files {
         let path = self.unsettled();
         let Some(request) = read_if_there(&path)? else { return Ok(()) };
         let pending = PendingEnrolment::resume(&request)?;
+        if !Request::decode(&request).is_ok_and(|(account, _)| account == vault.account) {
+            let path = path.display();
+            return Err(
+                format!("{path} is an enrolment of another account that is not settled; settle that first").into()
+            );
+        }
         match vault.wait(vault.http.settle(&pending)) {
             Ok(generation) => {
                 let key =
