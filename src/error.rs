@@ -110,6 +110,10 @@ pub enum Fault {
     /// Reading or writing failed below us.
     #[error("storage failed: {0}")]
     Storage(String),
+    /// It is not known whether a majority of the fleet has it: it may still come to be, once. Repeating the same bytes
+    /// later costs nothing more.
+    #[error("the fleet has not settled it in time: {0}")]
+    Unsettled(String),
     /// An earlier failure closed this journal; only opening it anew can tell what the disk holds.
     #[error("the journal is closed after an earlier failure; open it again")]
     Latched,

@@ -19,6 +19,8 @@ pub mod account;
 pub mod client;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod journal;
 pub mod ledger;
 pub mod limits;

@@ -13,7 +13,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use strongroom::account::AccountId;
 use strongroom::error::Fault;
-use strongroom::journal::{Anchored, Journal, Local};
+use strongroom::journal::{Anchored, Journal, Leader, Local};
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy};
 use strongroom::secret::Secret;
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
@@ -430,10 +430,11 @@ fn j5_another_anchor_or_key_is_refused() {
     is_damaged(open_with(&disk, &key), "does not authenticate");
     is_damaged(open_with(&other, &key), "does not continue the chain");
     // The vote is the anchor's own, and stays what it was.
-    let anchored = Anchored { vote: 7, ..disk.anchored() };
+    let vote = Leader { term: 7, member: 2 };
+    let anchored = Anchored { vote, ..disk.anchored() };
     let voted = Disk::holding(disk.bytes(), anchored);
     open(&voted).unwrap().commit(30, vec![]).unwrap();
-    assert_eq!(voted.anchored().vote, 7);
+    assert_eq!(voted.anchored().vote, vote);
     assert_eq!(voted.anchored().sequence, anchored.sequence + 1);
 }
 

@@ -22,7 +22,7 @@ use strongroom::account::AccountId;
 use strongroom::client::{Code, CodeProblem, Enrolment, Failure, Preset, Recovery, Terms, remaining_request};
 use strongroom::engine::{Backend, sha512::HmacKey};
 use strongroom::error::{Fault, Refusal};
-use strongroom::journal::{Anchored, Journal, LogId, Memory};
+use strongroom::journal::{Anchored, Journal, Leader, LogId, Memory};
 use strongroom::ledger::{
     Account, AnchorKind, Arrival, Command, Cursor, Digests, KeyedDigest, Policy, Proof, Records, RootKind, State, Tally,
 };
@@ -265,6 +265,7 @@ fn print_the_rest(words: &mut Words) {
     words.debug(&AnchorKind::File);
     words.debug(&RootKind::File);
     words.debug(&Anchored::default());
+    words.debug(&Leader::default());
     words.debug(&LogId::default());
     words.debug(&Header { epoch: 1, key_number: 1 });
     let mut sealed = [0; SEALED_LEN];

@@ -7,7 +7,7 @@ use crate::ledger::{Command, Record, Records, State};
 use crate::wrap::{Header, Sealed};
 
 /// Applies one row and makes the receipts. The only place where a [`Committed`] is made.
-pub(super) fn apply(
+pub(crate) fn apply(
     state: &mut State,
     records: &mut impl Records,
     index: u64,
@@ -26,7 +26,7 @@ pub(super) fn apply(
 }
 
 /// The header of the record if it lives and `generation` is its own.
-pub(super) fn live_header(state: &State, account: &AccountId, generation: u32) -> Option<Header> {
+pub(crate) fn live_header(state: &State, account: &AccountId, generation: u32) -> Option<Header> {
     let account = state.account(account).filter(|account| account.generation() == generation)?;
     match account.record() {
         Record::Live { header, .. } => Some(*header),
@@ -35,7 +35,7 @@ pub(super) fn live_header(state: &State, account: &AccountId, generation: u32) -
 }
 
 /// Sealed bytes of a live record, held against what the state says of them.
-pub(super) fn check_sealed(found: Option<Sealed>, header: Header) -> Result<Option<Sealed>, Fault> {
+pub(crate) fn check_sealed(found: Option<Sealed>, header: Header) -> Result<Option<Sealed>, Fault> {
     match found {
         Some(sealed) if sealed.header() == header => Ok(Some(sealed)),
         Some(_) => Err(Fault::Damaged("a live record's sealed bytes are of another epoch or key".to_owned())),

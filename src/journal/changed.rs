@@ -10,11 +10,11 @@ use crate::wrap::Sealed;
 
 /// Sealed bytes that were put, or `None` where they were erased. A tree: a hash table of a million entries stalls a batch
 /// for a tenth of a second when it grows.
-pub(super) type Sealings = BTreeMap<AccountId, Option<Sealed>>;
+pub(crate) type Sealings = BTreeMap<AccountId, Option<Sealed>>;
 
 /// What has changed since the last cut, and how it was at the cut while that is being written.
 #[derive(Default)]
-pub(super) struct Changed {
+pub(crate) struct Changed {
     records: Sealings,
     /// Accounts that may have changed, batch by batch, with repetitions: a copy each, where a set would cost a search on
     /// every attempt, and one long vector a stall when it grows.
@@ -26,7 +26,7 @@ pub(super) struct Changed {
 }
 
 /// The state at a cut, as far as it is not to be had from the state itself any more.
-pub(super) struct Frozen {
+pub(crate) struct Frozen {
     records: Arc<Sealings>,
     /// Rows that changed before they were written; `None` of an account that was not there.
     rows: BTreeMap<AccountId, Option<Vec<u8>>>,
@@ -46,7 +46,7 @@ impl Frozen {
 impl Changed {
     /// Notes whose accounts a batch may change, before it does. What [`Command::Forget`] forgets is told by
     /// [`Records::forget`]; nothing may be frozen where a [`Command::Restore`] changes every account.
-    pub(super) fn note(&mut self, commands: &[Command], state: &State) {
+    pub(crate) fn note(&mut self, commands: &[Command], state: &State) {
         self.accounts.push(commands.iter().flat_map(Command::accounts).copied().collect());
         self.all |= commands.iter().any(|command| matches!(command, Command::Restore { .. }));
         if let Some(frozen) = &mut self.frozen {
@@ -57,12 +57,12 @@ impl Changed {
     }
 
     /// Sealed bytes that changed since the last checkpoint that is written.
-    pub(super) fn record(&self, id: &AccountId) -> Option<&Option<Sealed>> {
+    pub(crate) fn record(&self, id: &AccountId) -> Option<&Option<Sealed>> {
         self.records.get(id).or_else(|| self.frozen.as_ref()?.records.get(id))
     }
 
     /// Cuts here: what has changed up to now is to be written, and from now on what changes is kept as it was.
-    pub(super) fn cut(&mut self, state: &State) -> (Vec<Vec<AccountId>>, Arc<Sealings>) {
+    pub(crate) fn cut(&mut self, state: &State) -> (Vec<Vec<AccountId>>, Arc<Sealings>) {
         let mut cut = std::mem::take(self);
         if cut.all {
             cut.accounts.push(state.accounts().map(|(id, _)| *id).collect());
@@ -73,14 +73,14 @@ impl Changed {
     }
 
     /// The rows of these accounts at the cut. Called with ascending ids, they are not kept any longer.
-    pub(super) fn take_rows(&mut self, ids: &[AccountId], state: &State) -> Vec<Option<Vec<u8>>> {
+    pub(crate) fn take_rows(&mut self, ids: &[AccountId], state: &State) -> Vec<Option<Vec<u8>>> {
         let Some(frozen) = &mut self.frozen else { return Vec::new() };
         frozen.written = ids.last().copied().or(frozen.written);
         ids.iter().map(|id| frozen.rows.remove(id).unwrap_or_else(|| state.account(id).map(row_of))).collect()
     }
 
     /// The cut is written. What was kept is given back, to be dropped where nobody waits.
-    pub(super) fn thaw(&mut self) -> Option<Frozen> {
+    pub(crate) fn thaw(&mut self) -> Option<Frozen> {
         self.frozen.take()
     }
 }

@@ -31,21 +31,22 @@ use crate::wire::{Invalid, Reader, Writer};
 /// Version of the checkpoint's format: its tables and their rows.
 const CHECKPOINT_VERSION: u8 = 1;
 const GLOBALS_MAX: usize = 1024 * 1024;
+const BESIDE_MAX: usize = 1024 * 1024;
 /// Accounts whose rows are taken from the state at once, while batches and readers wait.
 const SLICE: usize = 512;
 
-type Table = TableDefinition<'static, &'static [u8; 32], &'static [u8]>;
-const ACCOUNTS: Table = Table::new("accounts");
-const RECORDS: Table = Table::new("records");
-const META: TableDefinition<'static, (), &'static [u8]> = TableDefinition::new("meta");
+pub(crate) type Table = TableDefinition<'static, &'static [u8; 32], &'static [u8]>;
+pub(crate) const ACCOUNTS: Table = Table::new("accounts");
+pub(crate) const RECORDS: Table = Table::new("records");
+pub(crate) const META: TableDefinition<'static, (), &'static [u8]> = TableDefinition::new("meta");
 
 /// Sealed records as of one checkpoint.
-pub(super) type Snapshot = ReadOnlyTable<&'static [u8; 32], &'static [u8]>;
+pub(crate) type Snapshot = ReadOnlyTable<&'static [u8; 32], &'static [u8]>;
 
 /// Sum of 512-bit numbers modulo 2^512, least significant limb first. A secret: see above.
 #[derive(Clone, Default, PartialEq, Eq, Zeroize)]
 #[zeroize(drop)]
-struct Sum([u64; 8]);
+pub(crate) struct Sum([u64; 8]);
 
 impl Sum {
     fn limbs(summand: &[u8; 64]) -> impl Iterator<Item = u64> {
@@ -53,7 +54,7 @@ impl Sum {
         limbs.iter().map(|limb| u64::from_le_bytes(*limb))
     }
 
-    fn add(&mut self, summand: &[u8; 64]) {
+    pub(crate) fn add(&mut self, summand: &[u8; 64]) {
         let mut carry = false;
         for (limb, other) in self.0.iter_mut().zip(Self::limbs(summand)) {
             let (low, first) = limb.overflowing_add(other);
@@ -76,24 +77,24 @@ impl Sum {
 
 /// Where the last checkpoint stands. The default is a journal that has none: it begins before row 0.
 #[derive(Clone, Default)]
-pub(super) struct Base {
+pub(crate) struct Base {
     /// The last row in it; `None` before the first checkpoint.
-    pub(super) last: Option<LogId>,
-    pub(super) chain: Chain,
-    pub(super) root: [u8; 32],
+    pub(crate) last: Option<LogId>,
+    pub(crate) chain: Chain,
+    pub(crate) root: [u8; 32],
     /// Root of the checkpoint before it: where the anchor may still be after a crash.
-    pub(super) previous: [u8; 32],
-    sum: Sum,
-    accounts: u64,
+    pub(crate) previous: [u8; 32],
+    pub(crate) sum: Sum,
+    pub(crate) accounts: u64,
 }
 
 impl Base {
     /// Index of the first row that is not in it.
-    pub(super) fn next_index(&self) -> u64 {
+    pub(crate) fn next_index(&self) -> u64 {
         self.last.map_or(0, |last| last.index + 1)
     }
 
-    fn root_of(&self, keys: &Keys, last: LogId, globals: &[u8]) -> [u8; 32] {
+    pub(crate) fn root_of(&self, keys: &Keys, last: LogId, contents: &[u8]) -> [u8; 32] {
         let mut place = Writer::default();
         last.write(&mut place);
         place.bytes(&self.chain).u64(self.accounts);
@@ -101,24 +102,24 @@ impl Base {
             place.u64(limb);
         }
         let mut place = place.finish();
-        let root = first_half(&keys.checkpoint.mac(&[b"root", &place, globals]));
+        let root = first_half(&keys.checkpoint.mac(&[b"root", &place, contents]));
         place.zeroize();
         root
     }
 
-    fn encode(&self, keys: &Keys, last: LogId, globals: &[u8]) -> Vec<u8> {
+    pub(crate) fn encode(&self, keys: &Keys, last: LogId, contents: &[u8]) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.u8(CHECKPOINT_VERSION);
         last.write(&mut writer);
-        writer.bytes(&self.chain).u64(self.accounts).counted(globals).bytes(&self.root).bytes(&self.previous);
+        writer.bytes(&self.chain).u64(self.accounts).counted(contents).bytes(&self.root).bytes(&self.previous);
         let mut meta = writer.finish();
         let mac = keys.checkpoint.mac(&[b"meta", &meta]);
         meta.extend_from_slice(&mac[..32]);
         meta
     }
 
-    /// The base that a meta row speaks of, its sum still empty, and the state without accounts.
-    fn decode(keys: &Keys, bytes: &[u8]) -> Result<(Self, LogId, Vec<u8>), Fault> {
+    /// The base that a meta row speaks of, its sum still empty, and what [`contents`] wrote.
+    pub(crate) fn decode(keys: &Keys, bytes: &[u8]) -> Result<(Self, LogId, Vec<u8>), Fault> {
         match bytes.first() {
             Some(&CHECKPOINT_VERSION) => {}
             Some(&found) => {
@@ -135,26 +136,54 @@ impl Base {
             reader.u8()?;
             let last = LogId::read(&mut reader)?;
             let (chain, accounts) = (*reader.array()?, reader.u64()?);
-            let globals = reader.counted(GLOBALS_MAX)?.to_vec();
+            let contents = reader.counted(GLOBALS_MAX + BESIDE_MAX)?.to_vec();
             let (root, previous) = (*reader.array()?, *reader.array()?);
             reader.finish()?;
-            Ok((Base { last: Some(last), chain, root, previous, sum: Sum::default(), accounts }, last, globals))
+            Ok((Base { last: Some(last), chain, root, previous, sum: Sum::default(), accounts }, last, contents))
         };
         parse().map_err(|Invalid| damaged("head does not parse"))
     }
 }
 
-fn damaged(how: &str) -> Fault {
+/// What a checkpoint holds beside the accounts, in one encoding: the globals, and what its writer wants kept with them.
+fn contents(globals: &[u8], beside: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.counted(globals).counted(beside);
+    writer.finish()
+}
+
+/// What [`contents`] wrote: a state without accounts, and what stands beside it.
+pub(crate) fn split_contents(bytes: &[u8]) -> Result<(State, Vec<u8>), Fault> {
+    let split = || -> Result<_, Invalid> {
+        let mut reader = Reader::new(bytes);
+        let state = State::decode_globals(reader.counted(GLOBALS_MAX)?)?;
+        let beside = reader.counted(BESIDE_MAX)?.to_vec();
+        reader.finish()?;
+        Ok((state, beside))
+    };
+    split().map_err(Invalid::stored("the checkpoint's globals"))
+}
+
+/// A checkpoint that has proved itself.
+pub(crate) struct Loaded {
+    pub(crate) base: Base,
+    pub(crate) state: State,
+    /// What its writer wanted kept with the state.
+    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "a local journal keeps nothing beside its state"))]
+    pub(crate) beside: Vec<u8>,
+}
+
+pub(crate) fn damaged(how: &str) -> Fault {
     Fault::Damaged(format!("the checkpoint's {how}"))
 }
 
 /// The summand of one account.
-fn summand(keys: &Keys, id: &[u8; 32], row: &[u8]) -> [u8; 64] {
+pub(crate) fn summand(keys: &Keys, id: &[u8; 32], row: &[u8]) -> [u8; 64] {
     keys.account.mac(&[id, row])
 }
 
 /// Reads a checkpoint and proves it against its own root, every account. `None` before the first one.
-pub(super) fn load(db: &Database, keys: &Keys) -> Result<Option<(Base, State)>, Fault> {
+pub(crate) fn load(db: &Database, keys: &Keys) -> Result<Option<Loaded>, Fault> {
     let read = db.begin_read().map_err(storage)?;
     let table = match read.open_table(META) {
         Ok(table) => table,
@@ -162,8 +191,8 @@ pub(super) fn load(db: &Database, keys: &Keys) -> Result<Option<(Base, State)>, 
         Err(error) => return Err(storage(error)),
     };
     let Some(meta) = table.get(()).map_err(storage)? else { return Ok(None) };
-    let (mut base, last, globals) = Base::decode(keys, meta.value())?;
-    let mut state = State::decode_globals(&globals).map_err(Invalid::stored("the checkpoint's globals"))?;
+    let (mut base, last, contents) = Base::decode(keys, meta.value())?;
+    let (mut state, beside) = split_contents(&contents)?;
     let accounts = read.open_table(ACCOUNTS).map_err(storage)?;
     let mut found = 0;
     for entry in accounts.iter().map_err(storage)? {
@@ -178,26 +207,28 @@ pub(super) fn load(db: &Database, keys: &Keys) -> Result<Option<(Base, State)>, 
     if found != base.accounts {
         return Err(damaged(&format!("accounts are {found} in number where it says {}", base.accounts)));
     }
-    if !bool::from(base.root_of(keys, last, &globals).ct_eq(&base.root)) {
+    if !bool::from(base.root_of(keys, last, &contents).ct_eq(&base.root)) {
         return Err(damaged("accounts are not those of its root"));
     }
-    Ok(Some((base, state)))
+    Ok(Some(Loaded { base, state, beside }))
 }
 
 /// What a checkpoint is to hold, as of one row.
-pub(super) struct Cut {
-    pub(super) last: LogId,
-    pub(super) chain: Chain,
+pub(crate) struct Cut {
+    pub(crate) last: LogId,
+    pub(crate) chain: Chain,
     /// [`State::encode_globals`] at that row.
-    pub(super) globals: Vec<u8>,
+    pub(crate) globals: Vec<u8>,
+    /// What its writer wants kept with the state.
+    pub(crate) beside: Vec<u8>,
     /// Accounts that may have changed since the last checkpoint, batch by batch, with repetitions.
-    pub(super) accounts: Vec<Vec<AccountId>>,
+    pub(crate) accounts: Vec<Vec<AccountId>>,
     /// Sealed records that have.
-    pub(super) records: Arc<Sealings>,
+    pub(crate) records: Arc<Sealings>,
 }
 
 /// An account's row, as a checkpoint holds it.
-pub(super) fn row_of(account: &Account) -> Vec<u8> {
+pub(crate) fn row_of(account: &Account) -> Vec<u8> {
     let mut writer = Writer::default();
     account.write(&mut writer);
     writer.finish()
@@ -205,7 +236,7 @@ pub(super) fn row_of(account: &Account) -> Vec<u8> {
 
 /// Writes a cut, in one commit that is on disk when this returns. `rows` is asked for the rows of a few accounts at a
 /// time, each as of the cut, in ascending order of their ids.
-pub(super) fn write(
+pub(crate) fn write(
     db: &Database,
     keys: &Keys,
     base: &Base,
@@ -245,9 +276,10 @@ pub(super) fn write(
             }
             .map_err(storage)?;
         }
-        next.root = next.root_of(keys, cut.last, &cut.globals);
+        let contents = contents(&cut.globals, &cut.beside);
+        next.root = next.root_of(keys, cut.last, &contents);
         let mut meta = write.open_table(META).map_err(storage)?;
-        meta.insert((), next.encode(keys, cut.last, &cut.globals).as_slice()).map_err(storage)?;
+        meta.insert((), next.encode(keys, cut.last, &contents).as_slice()).map_err(storage)?;
     }
     write.commit().map_err(storage)?;
     Ok(next)
@@ -255,7 +287,7 @@ pub(super) fn write(
 
 /// Makes what the file shows durable: after a kill it may show a commit that only the page cache has. Also makes the
 /// tables of a new file.
-pub(super) fn settle(db: &Database) -> Result<(), Fault> {
+pub(crate) fn settle(db: &Database) -> Result<(), Fault> {
     let write = durable(db)?;
     write.open_table(ACCOUNTS).map_err(storage)?;
     write.open_table(RECORDS).map_err(storage)?;
@@ -264,12 +296,12 @@ pub(super) fn settle(db: &Database) -> Result<(), Fault> {
 }
 
 /// Sealed records as of the last commit.
-pub(super) fn snapshot(db: &Database) -> Result<Snapshot, Fault> {
+pub(crate) fn snapshot(db: &Database) -> Result<Snapshot, Fault> {
     db.begin_read().map_err(storage)?.open_table(RECORDS).map_err(storage)
 }
 
 /// The chain from which the log goes on.
-pub(super) fn chain_before(base: &Base) -> Chain {
+pub(crate) fn chain_before(base: &Base) -> Chain {
     if base.last.is_some() { base.chain } else { CHAIN_BEGIN }
 }
 

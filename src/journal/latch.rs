@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "fleet")]
+use super::anchor::Leader;
 use super::anchor::{Anchor, Anchored, LogId};
 use super::row::Chain;
 use crate::error::Fault;
@@ -19,7 +21,7 @@ struct Known {
 
 /// An anchor in use. After the first failure it gives nothing but [`Fault::Latched`] (J4): what the disk holds by
 /// then can only be told by opening it.
-pub(super) struct Latch {
+pub(crate) struct Latch {
     anchor: Arc<dyn Anchor>,
     known: Mutex<Known>,
     closed: AtomicBool,
@@ -27,12 +29,12 @@ pub(super) struct Latch {
 
 impl Latch {
     /// Takes up an anchor that now remembers `held`.
-    pub(super) fn new(anchor: Arc<dyn Anchor>, held: Anchored) -> Self {
+    pub(crate) fn new(anchor: Arc<dyn Anchor>, held: Anchored) -> Self {
         Latch { anchor, known: Mutex::new(Known { held, moving: None }), closed: AtomicBool::new(false) }
     }
 
     /// Takes up an anchor for a journal that is about to be made: it must be unused.
-    pub(super) fn unused(anchor: Arc<dyn Anchor>, policy: &Policy) -> Result<Self, Fault> {
+    pub(crate) fn unused(anchor: Arc<dyn Anchor>, policy: &Policy) -> Result<Self, Fault> {
         check_kind(anchor.kind(), policy)?;
         let held = anchor.read()?;
         if held != Anchored::default() {
@@ -42,16 +44,32 @@ impl Latch {
     }
 
     /// What the anchor remembers, as far as this copy knows.
-    pub(super) fn held(&self) -> Anchored {
+    pub(crate) fn held(&self) -> Anchored {
         self.known().held
     }
 
     /// Moves the anchor to a log that ends at `last` and a checkpoint with this root.
-    pub(super) fn advance(&self, last: LogId, chain: Chain, root: [u8; 32]) -> Result<(), Fault> {
+    pub(crate) fn advance(&self, last: LogId, chain: Chain, root: [u8; 32]) -> Result<(), Fault> {
+        self.advance_to(Anchored { last, chain, root, ..self.held() })
+    }
+
+    /// Moves the anchor to a vote for `vote`, to a log that ends at `last`, or to both.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn advance_fleet(&self, vote: Leader, last: LogId, chain: Chain) -> Result<(), Fault> {
+        self.advance_to(Anchored { vote, last, chain, ..self.held() })
+    }
+
+    /// Moves the anchor to a checkpoint with this root.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn advance_root(&self, root: [u8; 32]) -> Result<(), Fault> {
+        self.advance_to(Anchored { root, ..self.held() })
+    }
+
+    fn advance_to(&self, next: Anchored) -> Result<(), Fault> {
         let held = self.held();
         let sequence =
             held.sequence.checked_add(1).ok_or_else(|| Fault::Anchor("the anchor is worn out".to_owned()))?;
-        let next = Anchored { sequence, last, chain, root, ..held };
+        let next = Anchored { sequence, ..next };
         self.known().moving = Some(next);
         self.anchor.advance(held.sequence, &next)?;
         *self.known() = Known { held: next, moving: None };
@@ -59,7 +77,7 @@ impl Latch {
     }
 
     /// Makes sure that no other copy has moved the anchor (J7).
-    pub(super) fn confirm(&self) -> Result<(), Fault> {
+    pub(crate) fn confirm(&self) -> Result<(), Fault> {
         let found = self.anchor.read()?;
         let known = *self.known();
         // Anything this copy has been past was its own: each sequence is swapped in once.
@@ -75,12 +93,12 @@ impl Latch {
     }
 
     /// Whether the journal may still be used.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         if self.closed.load(Ordering::Acquire) { Err(Fault::Latched) } else { Ok(()) }
     }
 
     /// Closes the journal for good, because of `fault`.
-    pub(super) fn close(&self, fault: Fault) -> Fault {
+    pub(crate) fn close(&self, fault: Fault) -> Fault {
         if !self.closed.swap(true, Ordering::AcqRel) {
             tracing::error!(%fault, "the journal is closed until it is opened again");
         }
@@ -88,7 +106,7 @@ impl Latch {
     }
 
     /// The value, or the end: a failure closes the journal.
-    pub(super) fn close_on<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
+    pub(crate) fn close_on<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| self.close(fault))
     }
 
@@ -99,7 +117,7 @@ impl Latch {
 }
 
 /// A policy names the kind of anchor that it must run on (L12); one made for development runs on any.
-pub(super) fn check_kind(kind: AnchorKind, policy: &Policy) -> Result<(), Fault> {
+pub(crate) fn check_kind(kind: AnchorKind, policy: &Policy) -> Result<(), Fault> {
     if kind == policy.anchor || policy.development {
         Ok(())
     } else {

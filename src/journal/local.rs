@@ -18,41 +18,34 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use redb::StorageBackend;
 
 use super::anchor::{Anchor, LogId};
-use super::applied::{apply, check_sealed, live_header};
 use super::changed::Changed;
-use super::checkpoint::{self, Base, Cut, Snapshot};
+use super::checkpoint::{self, Base, Cut};
+use super::kept::Kept;
 use super::latch::{Latch, check_kind};
 use super::line::{Batch, Line};
 use super::log::{self, Tail};
 use super::row::{Draft, Keys};
-use super::store::{Paced, Store, backend, folder_fault, shielded, storage};
+use super::store::{Paced, Store, backend, folder_fault, shielded};
 use super::{Committed, Journal};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::ledger::{Command, Policy, State};
 use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
-use crate::wrap::{Header, Sealed};
+use crate::wrap::Sealed;
 
 const LOG_FILE: &str = "log.redb";
 const CHECKPOINT_FILE: &str = "checkpoint.redb";
 /// So many times the size that calls for a checkpoint the log may grow to while one is written; then batches wait, since
 /// what has changed is kept in memory.
 const BACKLOG: u64 = 4;
-/// Reads of records that may be under way at once, on threads that mostly wait: a disk answers sixteen in little more
-/// time than one.
-const READERS: usize = 16;
-/// Records of a reader's task.
-const READS_MIN: usize = 4;
 /// Between two transactions that take rows out of the log, so that batches get their turn.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -95,37 +88,11 @@ pub(super) struct Shared {
     line: Line,
     /// Held over the writing of a row.
     pub(super) tail: Mutex<Tail>,
-    /// Written only by who holds `tail` or is writing a checkpoint, and never across I/O: readers do not wait for the
-    /// disk.
-    applied: RwLock<Applied>,
+    kept: Kept,
     pub(super) log: Store,
-    store: Store,
-    /// Started by the first batch that is worth it.
-    readers: OnceLock<Option<ThreadPool>>,
     checkpoint_bytes: AtomicU64,
     /// Whether a checkpoint that is being written is to be given up.
     closing: AtomicBool,
-}
-
-struct Applied {
-    state: State,
-    index: u64,
-    changed: Changed,
-    /// Sealed records that have not changed since the last checkpoint.
-    snapshot: Arc<Snapshot>,
-}
-
-/// Where a sealed record is.
-enum Place<'a> {
-    /// The account has none of that generation.
-    Nowhere,
-    /// It has changed since the last checkpoint.
-    Here(Result<Option<Sealed>, Fault>),
-    OnDisk {
-        account: &'a AccountId,
-        header: Header,
-        snapshot: Arc<Snapshot>,
-    },
 }
 
 impl Local {
@@ -264,8 +231,8 @@ impl Local {
             let held = latch.held();
             let (log, store) = log::open(log, checkpoint)?;
             let keys = Keys::new(journal_key);
-            let (base, found) = checkpoint::load(store.db()?, &keys)?
-                .map_or((Base::default(), None), |(base, state)| (base, Some(state)));
+            let (base, found) =
+                checkpoint::load(store.db()?, &keys)?.map_or((Base::default(), None), |it| (it.base, Some(it.state)));
             if held.root != base.root && held.root != base.previous {
                 return Err(Fault::Anchor("the checkpoint is an older copy, or of another journal".to_owned()));
             }
@@ -295,8 +262,7 @@ impl Local {
         (state, changed): (State, Changed),
         (log, store): (Store, Store),
     ) -> Result<Self, Fault> {
-        let snapshot = Arc::new(checkpoint::snapshot(store.db()?)?);
-        let applied = RwLock::new(Applied { state, index: tail.last.index, changed, snapshot });
+        let kept = Kept::new(store, state, changed, tail.last.index)?;
         let shared = Arc::new(Shared {
             keys,
             policy,
@@ -304,10 +270,8 @@ impl Local {
             turn: Mutex::default(),
             line: Line::default(),
             tail: Mutex::new(tail),
-            applied,
+            kept,
             log,
-            store,
-            readers: OnceLock::new(),
             checkpoint_bytes: AtomicU64::new(CHECKPOINT_BYTES),
             closing: AtomicBool::new(false),
         });
@@ -389,11 +353,7 @@ impl Shared {
         tail.last = last;
         tail.chain = chain;
         tail.bytes += log::cost(&row);
-        let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
-        let Applied { state, changed, index, .. } = &mut *applied;
-        changed.note(&commands, state);
-        *index = last.index;
-        Ok(apply(state, changed, last.index, time_s, commands))
+        self.kept.apply(last.index, time_s, commands)
     }
 
     /// Called by who holds the turn.
@@ -401,26 +361,14 @@ impl Shared {
         let begun = Instant::now();
         let (cut, base) = self.cut()?;
         let index = cut.last.index;
-        let base = checkpoint::write(self.store.db()?, &self.keys, &base, cut, |ids| {
-            if self.closing.load(Ordering::Relaxed) {
-                return Err(Fault::Latched);
-            }
-            let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
-            let Applied { state, changed, .. } = &mut *applied;
-            Ok(changed.take_rows(ids, state))
-        })?;
+        let (base, snapshot) = self.kept.write(&self.keys, &base, cut, &self.closing)?;
         let next_index = base.next_index();
-        let snapshot = Arc::new(checkpoint::snapshot(self.store.db()?)?);
         {
             let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
             self.latch.advance(tail.last, tail.chain, base.root)?;
             tail.base = base;
         }
-        let past = {
-            let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
-            (std::mem::replace(&mut applied.snapshot, snapshot), applied.changed.thaw())
-        };
-        drop(past);
+        self.kept.turn_to(snapshot)?;
         while {
             let _tail = self.tail.lock().map_err(|_| Fault::Latched)?;
             log::trim(self.log.db()?, next_index)?
@@ -436,71 +384,9 @@ impl Shared {
     fn cut(&self) -> Result<(Cut, Base), Fault> {
         let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
         self.latch.check()?;
-        let mut applied = self.applied.write().map_err(|_| Fault::Latched)?;
-        let Applied { state, changed, .. } = &mut *applied;
-        let globals = state.encode_globals();
-        let (accounts, records) = changed.cut(state);
+        let cut = self.kept.cut(tail.last, tail.chain, Vec::new())?;
         tail.bytes = 0;
-        Ok((Cut { last: tail.last, chain: tail.chain, globals, accounts, records }, tail.base.clone()))
-    }
-
-    /// The sealed records that are asked for, those that are in memory without leaving this thread.
-    fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
-        let places = match self.places(asked) {
-            Ok(places) => places,
-            Err(fault) => return vec![Err(fault); asked.len()],
-        };
-        let on_disk = places.iter().filter(|place| matches!(place, Place::OnDisk { .. })).count();
-        match self.readers(on_disk) {
-            None => places.into_iter().map(|place| self.fetch(place)).collect(),
-            Some(pool) => {
-                let fetched = places.into_par_iter().with_min_len(READS_MIN).map(|place| self.fetch(place));
-                pool.install(|| fetched.collect())
-            }
-        }
-    }
-
-    /// Where each record is, at one moment.
-    fn places<'a>(&self, asked: &'a [(AccountId, u32)]) -> Result<Vec<Place<'a>>, Fault> {
-        self.latch.check()?;
-        let applied = self.applied.read().map_err(|_| Fault::Latched)?;
-        let place = |(account, generation): &'a (AccountId, u32)| {
-            let Some(header) = live_header(&applied.state, account, *generation) else { return Place::Nowhere };
-            match applied.changed.record(account) {
-                Some(change) => Place::Here(check_sealed(change.clone(), header)),
-                // Taken under the lock: the next checkpoint may hold the bytes of a later generation.
-                None => Place::OnDisk { account, header, snapshot: Arc::clone(&applied.snapshot) },
-            }
-        };
-        Ok(asked.iter().map(place).collect())
-    }
-
-    fn fetch(&self, place: Place<'_>) -> Result<Option<Sealed>, Fault> {
-        let found = match place {
-            Place::Nowhere => Ok(None),
-            Place::Here(found) => found,
-            Place::OnDisk { account, header, snapshot } => shielded(|| {
-                let found = snapshot.get(&account.0).map_err(storage)?;
-                check_sealed(found.map(|bytes| Sealed::from_bytes(bytes.value())).transpose()?, header)
-            }),
-        };
-        match found {
-            // One account's bytes say nothing of the others'; a disk that fails does.
-            Err(fault @ Fault::Storage(_)) => Err(self.latch.close(fault)),
-            found => found,
-        }
-    }
-
-    /// The threads that read so many records, if it takes several.
-    fn readers(&self, records: usize) -> Option<&ThreadPool> {
-        if records <= READS_MIN {
-            return None;
-        }
-        let start = || {
-            let named = ThreadPoolBuilder::new().num_threads(READERS).thread_name(|at| format!("strongroom-read-{at}"));
-            named.build().inspect_err(|error| tracing::warn!(%error, "records are read one by one")).ok()
-        };
-        self.readers.get_or_init(start).as_ref()
+        Ok((cut, tail.base.clone()))
     }
 }
 
@@ -535,20 +421,18 @@ impl Journal for Local {
     }
 
     fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
-        let Shared { latch, applied, .. } = &*self.shared;
+        let Shared { latch, kept, .. } = &*self.shared;
         latch.check()?;
         latch.close_on(latch.confirm())?;
-        let applied = applied.read().map_err(|_| Fault::Latched)?;
-        look(&applied.state);
-        Ok(applied.index)
+        kept.look(look)
     }
 
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
-        self.shared.sealed_each(&[(*account, generation)]).pop().unwrap_or(Ok(None))
+        self.sealed_each(&[(*account, generation)]).pop().unwrap_or(Ok(None))
     }
 
     fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
-        self.shared.sealed_each(asked)
+        self.shared.kept.sealed_each(&self.shared.latch, asked)
     }
 
     fn checkpoint(&self) -> Result<(), Fault> {

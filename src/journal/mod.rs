@@ -16,11 +16,16 @@
 
 mod anchor;
 mod applied;
+#[cfg(feature = "fleet")]
+pub(crate) mod carried;
 #[cfg(feature = "local")]
-mod changed;
+pub(crate) mod changed;
 #[cfg(feature = "local")]
-mod checkpoint;
-mod latch;
+pub(crate) mod checkpoint;
+mod clock;
+#[cfg(feature = "local")]
+pub(crate) mod kept;
+pub(crate) mod latch;
 #[cfg(feature = "local")]
 mod line;
 #[cfg(feature = "local")]
@@ -28,13 +33,14 @@ mod local;
 #[cfg(feature = "local")]
 mod log;
 mod memory;
-mod row;
+pub(crate) mod row;
 #[cfg(feature = "local")]
-mod store;
+pub(crate) mod store;
 
 #[cfg(feature = "local")]
 pub use anchor::FileAnchor;
-pub use anchor::{Anchor, Anchored, LogId, MemoryAnchor};
+pub use anchor::{Anchor, Anchored, Leader, LogId, MemoryAnchor};
+pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "local")]
 pub use local::Local;
 pub use memory::Memory;
@@ -152,4 +158,4 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

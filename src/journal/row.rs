@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::wire::{Invalid, Reader, Writer};
 
 /// Version of the row format.
-pub(super) const ROW_VERSION: u8 = 1;
+pub(crate) const ROW_VERSION: u8 = 1;
 /// Longest policy in a row; far above what [`Policy::encode`] gives.
 const POLICY_MAX: usize = 4096;
 const KIND_POLICY: u8 = 0;
@@ -26,25 +26,28 @@ const FRAME_LEN: usize = 1 + LogId::LEN + 8 + 1 + 4 + CHAIN_BEGIN.len();
 const COMMAND_HINT: usize = 56;
 
 /// The chained MAC at some row.
-pub(super) type Chain = [u8; 32];
+pub(crate) type Chain = [u8; 32];
 
 /// The chain before the first row.
-pub(super) const CHAIN_BEGIN: Chain = [0; 32];
+pub(crate) const CHAIN_BEGIN: Chain = [0; 32];
 
 /// The keys of a journal, each for one purpose. What they make may be seen by the host, they may not.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     chain: HmacKey,
     /// Turns an account's row into a summand of the checkpoint's root.
     #[cfg(feature = "local")]
-    pub(super) account: HmacKey,
+    pub(crate) account: HmacKey,
     /// Authenticates what a checkpoint says of itself.
     #[cfg(feature = "local")]
-    pub(super) checkpoint: HmacKey,
+    pub(crate) checkpoint: HmacKey,
+    /// Chains the rows of a fleet's log, and authenticates what a replica keeps beside them.
+    #[cfg(feature = "fleet")]
+    pub(crate) fleet: HmacKey,
 }
 
 impl Keys {
     /// Derives them from the journal key by HKDF-Expand (RFC 5869 section 2.3).
-    pub(super) fn new(journal_key: &Secret<[u8; 32]>) -> Self {
+    pub(crate) fn new(journal_key: &Secret<[u8; 32]>) -> Self {
         let root = HmacKey::new(journal_key.expose());
         let derive = |label: &[u8]| {
             let key = Secret::new(root.expand_array::<64>(&[b"strongroom journal v1 ", label]));
@@ -56,6 +59,8 @@ impl Keys {
             account: derive(b"account"),
             #[cfg(feature = "local")]
             checkpoint: derive(b"checkpoint"),
+            #[cfg(feature = "fleet")]
+            fleet: derive(b"fleet"),
         }
     }
 
@@ -65,14 +70,14 @@ impl Keys {
 }
 
 /// A MAC cut to 32 bytes.
-pub(super) fn first_half(mac: &[u8; 64]) -> [u8; 32] {
+pub(crate) fn first_half(mac: &[u8; 64]) -> [u8; 32] {
     let mut half = [0; 32];
     half.copy_from_slice(&mac[..32]);
     half
 }
 
 /// A row whose place in the log is not known yet, so that writing out what it holds needs no lock.
-pub(super) struct Draft {
+pub(crate) struct Draft {
     time_s: u64,
     kind: u8,
     /// Commands of a batch.
@@ -90,7 +95,7 @@ impl Default for Draft {
 
 impl Draft {
     /// A batch, dated `time_s`.
-    pub(super) fn batch(time_s: u64, commands: &[Command]) -> Result<Self, Fault> {
+    pub(crate) fn batch(time_s: u64, commands: &[Command]) -> Result<Self, Fault> {
         if commands.len() > BATCH_MAX {
             return Err(Fault::Limit(format!("{} commands in a batch, at most {BATCH_MAX} fit", commands.len())));
         }
@@ -106,14 +111,14 @@ impl Draft {
     }
 
     /// The first row of a journal.
-    pub(super) fn policy(policy: &Policy) -> Self {
+    pub(crate) fn policy(policy: &Policy) -> Self {
         let mut writer = Writer::default();
         writer.counted(&policy.encode());
         Draft { kind: KIND_POLICY, content: writer.finish(), ..Draft::default() }
     }
 
     /// The row's bytes at `id`, behind a row whose chain is `previous`; and the chain at it.
-    pub(super) fn seal(self, keys: &Keys, id: LogId, previous: &Chain) -> (Vec<u8>, Chain) {
+    pub(crate) fn seal(self, keys: &Keys, id: LogId, previous: &Chain) -> (Vec<u8>, Chain) {
         let mut writer = Writer::with_capacity(self.content.len() + FRAME_LEN);
         writer.u8(ROW_VERSION);
         id.write(&mut writer);
@@ -133,12 +138,12 @@ impl Draft {
 #[cfg(feature = "local")]
 impl Draft {
     /// Whether a row can hold another batch's commands behind these.
-    pub(super) fn has_room_for(&self, other: &Draft) -> bool {
+    pub(crate) fn has_room_for(&self, other: &Draft) -> bool {
         self.count + other.count <= BATCH_MAX && self.content.len() + other.content.len() + FRAME_LEN <= ROW_MAX
     }
 
     /// Puts another batch behind this one. The row is dated by the later of the two, as its state will be.
-    pub(super) fn add(&mut self, other: Draft) {
+    pub(crate) fn add(&mut self, other: Draft) {
         self.time_s = self.time_s.max(other.time_s);
         self.count += other.count;
         if self.content.is_empty() {
@@ -149,22 +154,44 @@ impl Draft {
     }
 
     /// The latest time that is asked for, in seconds.
-    pub(super) fn time_s(&self) -> u64 {
+    pub(crate) fn time_s(&self) -> u64 {
         self.time_s
     }
 }
 
+/// Batches on their way to a leader.
+#[cfg(feature = "fleet")]
+impl Draft {
+    /// How many commands it has.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The commands, one behind another.
+    pub(crate) fn into_content(self) -> Vec<u8> {
+        self.content
+    }
+}
+
+/// So many commands, one behind another.
+pub(crate) fn read_commands(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Command>, Invalid> {
+    if count > BATCH_MAX {
+        return Err(Invalid);
+    }
+    (0..count).map(|_| Command::read(reader)).collect()
+}
+
 /// What a row holds.
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Policy(Policy),
     Batch { time_s: u64, commands: Vec<Command> },
 }
 
 /// A stored row that has proved its place.
-pub(super) struct Row {
-    pub(super) id: LogId,
-    pub(super) chain: Chain,
-    pub(super) entry: Entry,
+pub(crate) struct Row {
+    pub(crate) id: LogId,
+    pub(crate) chain: Chain,
+    pub(crate) entry: Entry,
 }
 
 impl Row {
@@ -172,7 +199,7 @@ impl Row {
     ///
     /// # Errors
     /// [`Fault::Format`] on another version, [`Fault::Damaged`] if it does not continue the chain or does not parse.
-    pub(super) fn open(keys: &Keys, bytes: &[u8], index: u64, previous: &Chain) -> Result<Self, Fault> {
+    pub(crate) fn open(keys: &Keys, bytes: &[u8], index: u64, previous: &Chain) -> Result<Self, Fault> {
         match bytes.first() {
             Some(&ROW_VERSION) => {}
             Some(&found) => return Err(Fault::Format { what: "a log row", found, reads: ROW_VERSION }),
@@ -206,11 +233,7 @@ fn parse(row: &[u8]) -> Result<(LogId, Entry), Invalid> {
         KIND_POLICY => Entry::Policy(Policy::decode(reader.counted(POLICY_MAX)?)?),
         KIND_BATCH => {
             let count = reader.u32()? as usize;
-            if count > BATCH_MAX {
-                return Err(Invalid);
-            }
-            let commands = (0..count).map(|_| Command::read(&mut reader)).collect::<Result<_, _>>()?;
-            Entry::Batch { time_s, commands }
+            Entry::Batch { time_s, commands: read_commands(&mut reader, count)? }
         }
         _ => return Err(Invalid),
     };
@@ -228,13 +251,14 @@ mod tests {
     use hmac::{KeyInit, Mac};
 
     use super::*;
+    use crate::journal::Leader;
     use crate::journal::tests::{charge, enrol};
 
     fn keys(byte: u8) -> Keys {
         Keys::new(&Secret::new([byte; 32]))
     }
 
-    const AT: LogId = LogId { term: 4, index: 9 };
+    const AT: LogId = LogId { leader: Leader { term: 4, member: 2 }, index: 9 };
     const BEFORE: Chain = [0x33; 32];
 
     fn row() -> (Vec<u8>, Vec<Command>) {

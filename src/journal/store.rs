@@ -14,10 +14,10 @@ use crate::error::Fault;
 const PACE: u64 = 4 << 20;
 
 /// One redb file. Closing it writes to it, so that too may fail on altered pages, and must not take the process along.
-pub(super) struct Store(Option<Database>);
+pub(crate) struct Store(Option<Database>);
 
 impl Store {
-    pub(super) fn open(backend: impl StorageBackend, cache: usize) -> Result<Self, Fault> {
+    pub(crate) fn open(backend: impl StorageBackend, cache: usize) -> Result<Self, Fault> {
         // Every page's checksum is verified, or redb would trust altered pages and panic. Costs one reading of the file.
         Builder::new()
             .set_cache_size(cache)
@@ -28,7 +28,7 @@ impl Store {
     }
 
     /// The file, which is there until the drop.
-    pub(super) fn db(&self) -> Result<&Database, Fault> {
+    pub(crate) fn db(&self) -> Result<&Database, Fault> {
         self.0.as_ref().ok_or(Fault::Latched)
     }
 }
@@ -45,7 +45,7 @@ impl Drop for Store {
 }
 
 /// A transaction that is on disk when its commit returns.
-pub(super) fn durable(db: &Database) -> Result<WriteTransaction, Fault> {
+pub(crate) fn durable(db: &Database) -> Result<WriteTransaction, Fault> {
     let mut write = db.begin_write().map_err(storage)?;
     write.set_durability(Durability::Immediate).map_err(storage)?;
     // One phase would trust a checksum that is no MAC to tell a torn commit from a whole one.
@@ -56,13 +56,13 @@ pub(super) fn durable(db: &Database) -> Result<WriteTransaction, Fault> {
 /// A file whose writes reach the disk as they come, and not all of them at its next commit. The file system keeps order
 /// between files: a commit of the log would have to wait for all that a large checkpoint has left lying.
 #[derive(Debug)]
-pub(super) struct Paced {
+pub(crate) struct Paced {
     file: FileBackend,
     written: AtomicU64,
 }
 
 impl Paced {
-    pub(super) fn new(file: FileBackend) -> Self {
+    pub(crate) fn new(file: FileBackend) -> Self {
         Paced { file, written: AtomicU64::new(0) }
     }
 }
@@ -97,24 +97,24 @@ impl StorageBackend for Paced {
 }
 
 /// A file as redb takes it.
-pub(super) fn backend(file: io::Result<File>) -> Result<FileBackend, Fault> {
+pub(crate) fn backend(file: io::Result<File>) -> Result<FileBackend, Fault> {
     FileBackend::new(file.map_err(folder_fault)?).map_err(storage)
 }
 
 /// What the operating system says of the folder, as a fault.
-pub(super) fn folder_fault(error: io::Error) -> Fault {
+pub(crate) fn folder_fault(error: io::Error) -> Fault {
     Fault::Storage(format!("the journal's folder: {error}"))
 }
 
 /// The result of what touches redb. On a file whose pages were altered it panics in places, where we owe a fault; and
 /// what it leaves behind then is never used again, since the fault closes the journal or is one of opening it.
-pub(super) fn shielded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+pub(crate) fn shielded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Fault::Damaged("the store could not make sense of its own pages".to_owned())))
 }
 
 /// What redb says, as a fault.
-pub(super) fn storage(error: impl Into<redb::Error>) -> Fault {
+pub(crate) fn storage(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
         redb::Error::Corrupted(what) => Fault::Damaged(what),
         error => Fault::Storage(error.to_string()),

@@ -41,7 +41,6 @@
 mod bundles;
 #[cfg(feature = "channel")]
 mod channel;
-mod clock;
 mod custody;
 mod enrol;
 mod evaluate;
@@ -76,7 +75,7 @@ use crate::limits::{REQUESTS_MAX, SWEEP_MAX};
 use crate::protocol::{Reply, Request};
 use crate::wrap::MemoryRoot;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use crate::journal::{Clock, ManualClock, SystemClock};
 pub use custody::{Custody, FileKeyStore, KeyStore, MemoryKeyStore};
 pub use evaluate::{Evaluator, Registered};
 #[cfg(feature = "channel")]

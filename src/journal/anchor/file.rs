@@ -166,7 +166,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use std::fs;
 
-    use super::super::example;
+    use super::super::{Leader, example};
     use super::*;
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
                     .map(|vote| {
                         let path = &path;
                         scope.spawn(move || {
-                            let next = Anchored { vote, ..example(sequence + 1) };
+                            let next = Anchored { vote: Leader { term: vote, member: 0 }, ..example(sequence + 1) };
                             FileAnchor::open(path).unwrap().advance(sequence, &next)
                         })
                     })

@@ -25,25 +25,49 @@ use crate::error::Fault;
 use crate::ledger::AnchorKind;
 use crate::wire::{Invalid, Reader, Writer};
 
-/// Where a row stands in the log. The term is 0 in a local journal; in a fleet it is the leader's.
+/// A leader of a fleet, or who would be one: of two members that lead in one term the higher number counts. The default
+/// is a local journal's, which has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Leader {
+    /// The term.
+    pub term: u64,
+    /// The member's number.
+    pub member: u64,
+}
+
+impl Leader {
+    /// Bytes of its encoding.
+    const LEN: usize = 16;
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.u64(self.term).u64(self.member);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Leader { term: reader.u64()?, member: reader.u64()? })
+    }
+}
+
+/// Where a row stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct LogId {
-    /// Term in which the row was proposed.
-    pub term: u64,
+    /// Who proposed the row.
+    pub leader: Leader,
     /// Index of the row, without gaps from 0.
     pub index: u64,
 }
 
 impl LogId {
     /// Bytes of its encoding.
-    pub(super) const LEN: usize = 16;
+    pub(crate) const LEN: usize = Leader::LEN + 8;
 
-    pub(super) fn write(&self, writer: &mut Writer) {
-        writer.u64(self.term).u64(self.index);
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        self.leader.write(writer);
+        writer.u64(self.index);
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
-        Ok(LogId { term: reader.u64()?, index: reader.u64()? })
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(LogId { leader: Leader::read(reader)?, index: reader.u64()? })
     }
 }
 
@@ -52,8 +76,8 @@ impl LogId {
 pub struct Anchored {
     /// How often the anchor has moved.
     pub sequence: u64,
-    /// Term of the last vote given; 0 in a local journal.
-    pub vote: u64,
+    /// For whom the last vote was given.
+    pub vote: Leader,
     /// The last row of the log.
     pub last: LogId,
     /// The chained MAC at that row.
@@ -64,12 +88,13 @@ pub struct Anchored {
 
 impl Anchored {
     /// Bytes of its encoding.
-    pub const LEN: usize = 8 + 8 + LogId::LEN + 32 + 32;
+    pub const LEN: usize = 8 + Leader::LEN + LogId::LEN + 32 + 32;
 
     /// The one encoding.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(Self::LEN);
-        writer.u64(self.sequence).u64(self.vote);
+        writer.u64(self.sequence);
+        self.vote.write(&mut writer);
         self.last.write(&mut writer);
         writer.bytes(&self.chain).bytes(&self.root);
         writer.finish()
@@ -83,7 +108,7 @@ impl Anchored {
         let mut reader = Reader::new(bytes);
         let anchored = Anchored {
             sequence: reader.u64()?,
-            vote: reader.u64()?,
+            vote: Leader::read(&mut reader)?,
             last: LogId::read(&mut reader)?,
             chain: *reader.array()?,
             root: *reader.array()?,
@@ -168,8 +193,8 @@ impl Anchor for MemoryAnchor {
 pub(super) fn example(sequence: u64) -> Anchored {
     Anchored {
         sequence,
-        vote: 3,
-        last: LogId { term: 2, index: sequence * 5 },
+        vote: Leader { term: 3, member: 1 },
+        last: LogId { leader: Leader { term: 2, member: 4 }, index: sequence * 5 },
         chain: [sequence as u8; 32],
         root: [0x77; 32],
     }
@@ -198,7 +223,10 @@ mod tests {
     fn j7_only_one_of_two_swaps() {
         let anchor = MemoryAnchor::new();
         anchor.advance(0, &example(1)).unwrap();
-        assert!(matches!(anchor.advance(0, &Anchored { vote: 9, ..example(1) }), Err(Fault::Anchor(_))));
+        assert!(matches!(
+            anchor.advance(0, &Anchored { vote: Leader::default(), ..example(1) }),
+            Err(Fault::Anchor(_))
+        ));
         assert!(matches!(anchor.advance(1, &example(3)), Err(Fault::Limit(_))));
         assert_eq!(anchor.read(), Ok(example(1)));
     }

@@ -25,7 +25,7 @@ fn rows() -> Vec<Vec<u8>> {
     let mut chain = CHAIN_BEGIN;
     let mut rows = Vec::new();
     for (index, draft) in std::iter::once(Draft::policy(&Policy::development())).chain(drafts).enumerate() {
-        let (row, next) = draft.seal(&keys, LogId { term: 0, index: index as u64 }, &chain);
+        let (row, next) = draft.seal(&keys, LogId { index: index as u64, ..LogId::default() }, &chain);
         rows.push(row);
         chain = next;
     }

@@ -1,0 +1,621 @@
+//! [`Log`]: a replica's log and vote, in a redb file, under its anchor.
+//!
+//! Whatever openraft is told to be written is on the disk and named by the anchor before it hears that it is (F1): rows,
+//! votes, and in the other order what is cut off, which the anchor gives up before the disk does. So a disk that lacks
+//! what the anchor names is an older copy, and never one that a power cut left behind (F3).
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
+use redb::{ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
+use subtle::ConstantTimeEq;
+
+use super::consensus::{
+    Consensus, Entry, Membership, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft, vote_for,
+};
+use super::row;
+use crate::error::Fault;
+use crate::journal::checkpoint::Base;
+use crate::journal::latch::Latch;
+use crate::journal::row::{CHAIN_BEGIN, Chain, Keys, first_half};
+use crate::journal::store::{Store, durable, shielded, storage};
+use crate::journal::{Leader, LogId};
+use crate::ledger::Policy;
+use crate::wire::{Invalid, Reader, Writer};
+
+const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("log");
+const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta");
+const VOTE: &str = "vote";
+const PURGED: &str = "purged";
+/// What redb may keep of the file in memory.
+const CACHE: usize = 16 << 20;
+/// Bytes of the newest rows that are kept in memory, for replicas that are a little behind and for applying.
+const RECENT_BYTES: usize = 32 << 20;
+/// What a row costs at replay beside its bytes, so that many small ones call for a checkpoint too.
+const ROW_OVERHEAD: u64 = 128;
+/// Rows that leave the log in one transaction, for which batches wait.
+const PURGE_MAX: u64 = 64;
+
+/// A place in a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) id: LogId,
+    pub(super) chain: Chain,
+}
+
+/// A replica's log. Copies of the handle are of one log.
+#[derive(Clone)]
+pub(super) struct Log(Arc<Shared>);
+
+struct Shared {
+    keys: Arc<Keys>,
+    policy: Policy,
+    member: u64,
+    store: Store,
+    latch: Latch,
+    /// Held over every write.
+    tail: Mutex<Tail>,
+}
+
+struct Tail {
+    vote: Option<Vote>,
+    /// The last row that has left.
+    purged: Option<Place>,
+    /// The rows that are there, without gaps, behind `purged`.
+    rows: VecDeque<Place>,
+    /// The newest of them, as openraft takes them, with their sizes.
+    recent: VecDeque<(Entry, usize)>,
+    recent_bytes: usize,
+    /// Where the last checkpoint stands.
+    base: Option<Place>,
+    /// Size of the rows since then.
+    bytes: u64,
+}
+
+impl Tail {
+    fn last(&self) -> Option<Place> {
+        self.rows.back().copied().or(self.purged)
+    }
+
+    /// Index of the first row that is there, or would be.
+    fn first_index(&self) -> u64 {
+        self.purged.map_or(0, |it| it.id.index + 1)
+    }
+
+    fn at(&self, index: u64) -> Option<Place> {
+        match index.checked_sub(self.first_index()) {
+            Some(offset) => self.rows.get(usize::try_from(offset).ok()?).copied(),
+            None => self.purged.filter(|it| it.id.index == index),
+        }
+    }
+
+    fn keep(&mut self, entry: Entry, size: usize) {
+        self.recent.push_back((entry, size));
+        self.recent_bytes += size;
+        while self.recent_bytes > RECENT_BYTES && self.recent.len() > 1 {
+            let gone = self.recent.pop_front().map_or(0, |(_, size)| size);
+            self.recent_bytes -= gone;
+        }
+    }
+
+    /// The entries of `[from, to)` if all of them are in memory.
+    fn recent(&self, from: u64, to: u64) -> Option<Vec<Entry>> {
+        let first = self.recent.front()?.0.log_id.index;
+        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
+        let take = usize::try_from(to.checked_sub(from)?).ok()?;
+        Some(self.recent.iter().skip(skip).take(take).map(|(entry, _)| entry.clone()).collect())
+    }
+}
+
+impl Log {
+    /// A new log in an empty file: with the row that founds a fleet of `members`, or empty, for a replica that joins one.
+    pub(super) fn create(
+        backend: impl StorageBackend,
+        keys: &Keys,
+        policy: &Policy,
+        founders: Option<Membership>,
+    ) -> Result<(), Fault> {
+        shielded(|| {
+            let store = Store::open(backend, CACHE)?;
+            let write = durable(store.db()?)?;
+            {
+                let mut table = write.open_table(LOG).map_err(storage)?;
+                write.open_table(META).map_err(storage)?;
+                if table.first().map_err(storage)?.is_some() {
+                    return Err(Fault::Storage("there is a log already".to_owned()));
+                }
+                if let Some(members) = founders {
+                    let entry =
+                        <Entry as openraft::entry::RaftEntry<_, _>>::new_membership(RaftLogId::default(), members);
+                    let (row, _) = row::seal(keys, policy, &entry, &CHAIN_BEGIN);
+                    table.insert(0, row.as_slice()).map_err(storage)?;
+                }
+            }
+            write.commit().map_err(storage)
+        })
+    }
+
+    /// Opens the log of the replica that is `member`, whose checkpoint is `base`, and holds both against the anchor.
+    ///
+    /// # Errors
+    /// [`Fault::Anchor`] if the disk lacks what the anchor names, [`Fault::Damaged`] if stored bytes do not authenticate,
+    /// [`Fault::PolicyMismatch`] if the log was begun under another policy, [`Fault::Storage`].
+    pub(super) fn open(
+        backend: impl StorageBackend,
+        keys: Arc<Keys>,
+        policy: &Policy,
+        member: u64,
+        latch: Latch,
+        base: &Base,
+    ) -> Result<Self, Fault> {
+        let held = latch.held();
+        let store = Store::open(backend, CACHE)?;
+        let base_place = base.last.map(|id| Place { id, chain: base.chain });
+        if held.root != base.root && held.root != base.previous {
+            return Err(Fault::Anchor("the checkpoint is an older copy, or of another fleet".to_owned()));
+        }
+        let (vote, purged) = read_meta(&store, &keys, member)?;
+        let mut tail = Tail {
+            vote,
+            purged,
+            rows: VecDeque::new(),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            base: base_place,
+            bytes: 0,
+        };
+        read_rows(&store, &keys, policy, &mut tail)?;
+        let anchored = Place { id: held.last, chain: held.chain };
+        check_base(&tail)?;
+        if held.sequence == 0 {
+            // A founding that was cut short, or a replica that has never been opened.
+            if tail.rows.len() > 1 || tail.purged.is_some() || base_place.is_some() {
+                return Err(Fault::Anchor("the anchor is unused, and the log is not".to_owned()));
+            }
+        } else if held.chain != CHAIN_BEGIN {
+            check_anchored(&tail, anchored)?;
+        }
+        let voted = tail.vote.as_ref().map_or(Leader::default(), |vote| leader_of(&vote.leader_id));
+        if voted < held.vote {
+            return Err(Fault::Anchor(format!(
+                "an older copy of the log: its vote is of term {}, the anchor names one of term {}",
+                voted.term, held.vote.term
+            )));
+        }
+        let last = tail.last().filter(|it| tail.base.is_none_or(|base| it.id >= base.id)).or(tail.base);
+        // What the file shows may be in the page cache alone, after a kill: the anchor must not name it yet.
+        let write = durable(store.db()?)?;
+        write.open_table(LOG).map_err(storage)?;
+        write.open_table(META).map_err(storage)?;
+        write.commit().map_err(storage)?;
+        let Place { id, chain } = last.unwrap_or(NOWHERE);
+        // Always, so that each opening is a life of its own, and a second copy on one anchor is found out.
+        latch.advance_fleet(voted, id, chain)?;
+        if held.root != base.root {
+            latch.advance_root(base.root)?;
+        }
+        let policy = policy.clone();
+        Ok(Log(Arc::new(Shared { keys, policy, member, store, latch, tail: Mutex::new(tail) })))
+    }
+
+    /// Which life this is: how often the anchor had moved when the log was opened, or since.
+    pub(super) fn life(&self) -> u64 {
+        self.0.latch.held().sequence
+    }
+
+    pub(super) fn latch(&self) -> &Latch {
+        &self.0.latch
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// The chain at this log id: `None` if no row of this id is there.
+    pub(super) fn chain_at(&self, id: &LogId) -> Result<Option<Chain>, Fault> {
+        let tail = self.tail()?;
+        let place = tail.at(id.index).or(tail.base.filter(|base| base.id.index == id.index));
+        Ok(place.filter(|it| it.id == *id).map(|it| it.chain))
+    }
+
+    /// The last row.
+    pub(super) fn last(&self) -> Result<Option<Place>, Fault> {
+        Ok(self.tail()?.last())
+    }
+
+    /// A member has another row under an id that this log has too: two histories, and no telling which one people were
+    /// answered from. This replica stops.
+    pub(super) fn forked(&self, member: u64) -> Fault {
+        self.0.latch.close(Fault::Fork(format!("member {member} has another history of this fleet")))
+    }
+
+    /// Size of the rows since the last checkpoint, in bytes.
+    pub(super) fn bytes(&self) -> Result<u64, Fault> {
+        Ok(self.tail()?.bytes)
+    }
+
+    /// A checkpoint that stands at `base` is on the disk.
+    pub(super) fn checkpointed(&self, base: Place, root: [u8; 32]) -> Result<(), Fault> {
+        let mut tail = self.tail()?;
+        self.0.latch.close_on(self.0.latch.advance_root(root))?;
+        tail.base = Some(base);
+        tail.bytes = tail.rows.iter().filter(|it| it.id > base.id).count() as u64 * ROW_OVERHEAD;
+        Ok(())
+    }
+
+    /// A checkpoint has come from another replica, and is on the disk: from here on the log goes on behind it.
+    pub(super) fn installed(&self, base: Place, root: [u8; 32]) -> Result<(), Fault> {
+        let mut tail = self.tail()?;
+        let latch = &self.0.latch;
+        if tail.last().is_none_or(|last| last.id < base.id) {
+            let held = latch.held();
+            latch.close_on(latch.advance_fleet(held.vote, base.id, base.chain))?;
+        }
+        latch.close_on(latch.advance_root(root))?;
+        tail.base = Some(base);
+        tail.bytes = 0;
+        Ok(())
+    }
+
+    fn tail(&self) -> Result<MutexGuard<'_, Tail>, Fault> {
+        self.0.latch.check()?;
+        self.0.tail.lock().map_err(|_| Fault::Latched)
+    }
+
+    /// Adds rows behind the others.
+    fn append_rows(&self, entries: Vec<Entry>) -> Result<(), Fault> {
+        let Shared { keys, policy, store, latch, .. } = &*self.0;
+        let mut tail = self.tail()?;
+        let mut chain = tail.last().map_or(CHAIN_BEGIN, |it| it.chain);
+        let mut sealed = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let (row, next) = row::seal(keys, policy, entry, &chain);
+            chain = next;
+            sealed.push((Place { id: from_raft(&entry.log_id), chain }, row));
+        }
+        let Some(last) = sealed.last().map(|(place, _)| *place) else { return Ok(()) };
+        let begun = Instant::now();
+        let write = durable(store.db()?)?;
+        {
+            let mut table = write.open_table(LOG).map_err(storage)?;
+            for (place, row) in &sealed {
+                table.insert(place.id.index, row.as_slice()).map_err(storage)?;
+            }
+        }
+        write.commit().map_err(storage)?;
+        let on_disk = Instant::now();
+        latch.advance_fleet(latch.held().vote, last.id, last.chain)?;
+        metrics::histogram!("strongroom_log_write_seconds").record(on_disk - begun);
+        metrics::histogram!("strongroom_anchor_seconds").record(on_disk.elapsed());
+        for ((place, row), entry) in sealed.into_iter().zip(entries) {
+            tail.rows.push_back(place);
+            tail.bytes += row.len() as u64 + ROW_OVERHEAD;
+            tail.keep(entry, row.len());
+        }
+        Ok(())
+    }
+
+    fn write_vote(&self, vote: &Vote) -> Result<(), Fault> {
+        let Shared { keys, member, store, latch, .. } = &*self.0;
+        let mut tail = self.tail()?;
+        write_meta(store, keys, *member, VOTE, |writer| {
+            leader_of(&vote.leader_id).write(writer);
+            writer.flag(vote.committed);
+        })?;
+        let held = latch.held();
+        latch.advance_fleet(leader_of(&vote.leader_id), held.last, held.chain)?;
+        tail.vote = Some(*vote);
+        Ok(())
+    }
+
+    /// Cuts off the rows from `index` on.
+    fn cut_off(&self, index: u64) -> Result<(), Fault> {
+        let Shared { store, latch, .. } = &*self.0;
+        let mut tail = self.tail()?;
+        let keep = usize::try_from(index.saturating_sub(tail.first_index())).unwrap_or(usize::MAX);
+        if tail.rows.len() <= keep {
+            return Ok(());
+        }
+        let last = keep.checked_sub(1).and_then(|at| tail.rows.get(at).copied()).or(tail.purged);
+        let Place { id, chain } = last.unwrap_or(NOWHERE);
+        latch.advance_fleet(latch.held().vote, id, chain)?;
+        let write = durable(store.db()?)?;
+        write.open_table(LOG).map_err(storage)?.retain_in(index.., |_, _| false).map_err(storage)?;
+        write.commit().map_err(storage)?;
+        tail.rows.truncate(keep);
+        while tail.recent.back().is_some_and(|(entry, _)| entry.log_id.index >= index) {
+            let gone = tail.recent.pop_back().map_or(0, |(_, size)| size);
+            tail.recent_bytes -= gone;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the rows up to `upto`, which a checkpoint has. True while more are left.
+    fn let_go(&self, upto: LogId) -> Result<bool, Fault> {
+        let Shared { keys, member, store, .. } = &*self.0;
+        let mut tail = self.tail()?;
+        let Some(base) = tail.base.filter(|base| base.id >= upto) else {
+            return Err(Fault::Damaged("rows were to leave that no checkpoint has".to_owned()));
+        };
+        let first = tail.first_index();
+        let jumps = tail.at(upto.index).is_none_or(|it| it.id != upto);
+        let (until, purged) = if jumps {
+            // A snapshot has come in the place of rows that were never here, or were others.
+            (u64::MAX, base)
+        } else {
+            let until = upto.index.min(first.saturating_add(PURGE_MAX - 1));
+            match tail.at(until) {
+                Some(place) if until >= first => (until, place),
+                _ => return Ok(false),
+            }
+        };
+        write_meta_with(store, keys, *member, PURGED, Some(until), |writer| {
+            purged.id.write(writer);
+            writer.bytes(&purged.chain);
+        })?;
+        let gone = if jumps { tail.rows.len() } else { usize::try_from(until - first + 1).unwrap_or(usize::MAX) };
+        let gone = gone.min(tail.rows.len());
+        tail.rows.drain(..gone);
+        while tail.recent.front().is_some_and(|(entry, _)| jumps || entry.log_id.index <= until) {
+            let gone = tail.recent.pop_front().map_or(0, |(_, size)| size);
+            tail.recent_bytes -= gone;
+        }
+        tail.purged = Some(purged);
+        Ok(!jumps && until < upto.index)
+    }
+
+    /// The entries of `[from, to)` that are there.
+    fn entries(&self, from: u64, to: u64) -> Result<Vec<Entry>, Fault> {
+        let Shared { keys, policy, store, .. } = &*self.0;
+        let (from, to, places) = {
+            let tail = self.tail()?;
+            let end = tail.last().map_or(0, |it| it.id.index + 1);
+            let (from, to) = (from.max(tail.first_index()), to.min(end));
+            if from >= to {
+                return Ok(Vec::new());
+            }
+            if let Some(entries) = tail.recent(from, to) {
+                return Ok(entries);
+            }
+            // What the chain was when each row was written: a disk that was changed since is found out here.
+            let places = (from..to).map(|index| (index.checked_sub(1).and_then(|it| tail.at(it)), tail.at(index)));
+            (from, to, places.collect::<Vec<_>>())
+        };
+        let read = store.db()?.begin_read().map_err(storage)?;
+        let table = read.open_table(LOG).map_err(storage)?;
+        let mut entries = Vec::with_capacity(places.len());
+        for (index, (before, place)) in (from..to).zip(places) {
+            let Some(bytes) = table.get(index).map_err(storage)? else {
+                return Err(Fault::Damaged(format!("the fleet's log row {index} is missing")));
+            };
+            let (entry, chain) =
+                row::open(keys, policy, bytes.value(), index, &before.map_or(CHAIN_BEGIN, |it| it.chain))?;
+            if Some(chain) != place.map(|it| it.chain) {
+                return Err(Fault::Damaged(format!("the fleet's log row {index} is another than was written")));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// The result for openraft, whose node stops on a failure. The log is closed by it too.
+    fn settle<T>(&self, result: impl FnOnce() -> Result<T, Fault>) -> Result<T, StorageError> {
+        self.0.latch.close_on(shielded(result)).map_err(raft_fault)
+    }
+}
+
+/// Where a log stands that has no row.
+const NOWHERE: Place = Place { id: LogId { leader: Leader { term: 0, member: 0 }, index: 0 }, chain: CHAIN_BEGIN };
+
+/// A fault as openraft hears of it.
+pub(super) fn raft_fault(fault: Fault) -> StorageError {
+    StorageIOError::write(AnyError::new(&fault)).into()
+}
+
+fn read_rows(store: &Store, keys: &Keys, policy: &Policy, tail: &mut Tail) -> Result<(), Fault> {
+    let mut chain = tail.purged.map_or(CHAIN_BEGIN, |it| it.chain);
+    let mut index = tail.first_index();
+    let read = store.db()?.begin_read().map_err(storage)?;
+    let table = match read.open_table(LOG) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Err(Fault::Storage("there is no log here".to_owned())),
+        Err(error) => return Err(storage(error)),
+    };
+    for entry in table.iter().map_err(storage)? {
+        let (key, bytes) = entry.map_err(storage)?;
+        if key.value() != index {
+            return Err(Fault::Damaged(format!("the fleet's log row {index} is missing, others are there")));
+        }
+        let bytes = bytes.value();
+        let (entry, next) = row::open(keys, policy, bytes, index, &chain)?;
+        chain = next;
+        tail.rows.push_back(Place { id: from_raft(&entry.log_id), chain });
+        tail.bytes += bytes.len() as u64 + ROW_OVERHEAD;
+        tail.keep(entry, bytes.len());
+        index += 1;
+    }
+    Ok(())
+}
+
+/// The checkpoint must stand in the log, or beyond its end, where a snapshot has been installed.
+fn check_base(tail: &Tail) -> Result<(), Fault> {
+    let other = || Fault::Damaged("the log and the checkpoint are of two histories".to_owned());
+    match (tail.base, tail.purged) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(Fault::Anchor("the checkpoint is missing that the log goes on from".to_owned())),
+        (Some(base), purged) => {
+            if purged.is_some_and(|purged| purged.id > base.id) {
+                return Err(Fault::Anchor("the checkpoint is older than the log that goes on from it".to_owned()));
+            }
+            match tail.at(base.id.index) {
+                Some(place) if place == base => Ok(()),
+                // Beyond the end, or in the place of rows that a snapshot has replaced: openraft lets go of those.
+                Some(place) if place.id < base.id => Ok(()),
+                Some(_) => Err(other()),
+                None if tail.last().is_none_or(|last| last.id.index < base.id.index) => Ok(()),
+                None => Err(other()),
+            }
+        }
+    }
+}
+
+/// At the anchored index the log, or the checkpoint, must have the anchored row (F3).
+fn check_anchored(tail: &Tail, anchored: Place) -> Result<(), Fault> {
+    if tail.base == Some(anchored) {
+        return Ok(());
+    }
+    match tail.at(anchored.id.index) {
+        Some(place) if place == anchored => Ok(()),
+        Some(_) => Err(Fault::Anchor(format!(
+            "a fork: row {} is not the one that the anchor names; another copy has gone on from an earlier row",
+            anchored.id.index
+        ))),
+        None => Err(Fault::Anchor(format!(
+            "an older copy of the log, or a truncated one: it ends at row {}, the anchor names row {}",
+            tail.last().map_or(0, |it| it.id.index),
+            anchored.id.index
+        ))),
+    }
+}
+
+type Meta = (Option<Vote>, Option<Place>);
+
+fn read_meta(store: &Store, keys: &Keys, member: u64) -> Result<Meta, Fault> {
+    let read = store.db()?.begin_read().map_err(storage)?;
+    let table = match read.open_table(META) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok((None, None)),
+        Err(error) => return Err(storage(error)),
+    };
+    let find = |name: &'static str| -> Result<Option<Vec<u8>>, Fault> {
+        let Some(stored) = table.get(name).map_err(storage)? else { return Ok(None) };
+        let damaged = || Fault::Damaged(format!("the {name} of the fleet's log does not authenticate"));
+        let (bytes, mac) = stored.value().split_last_chunk::<32>().ok_or_else(damaged)?;
+        if bool::from(meta_mac(keys, member, name, bytes).ct_eq(mac)) {
+            Ok(Some(bytes.to_vec()))
+        } else {
+            Err(damaged())
+        }
+    };
+    let read_vote = |bytes: Vec<u8>| {
+        let mut reader = Reader::new(&bytes);
+        let vote = vote_for(Leader::read(&mut reader)?, reader.flag()?);
+        reader.finish().map(|()| vote)
+    };
+    let read_place = |bytes: Vec<u8>| {
+        let mut reader = Reader::new(&bytes);
+        let place = Place { id: LogId::read(&mut reader)?, chain: *reader.array()? };
+        reader.finish().map(|()| place)
+    };
+    let vote = find(VOTE)?.map(read_vote).transpose().map_err(Invalid::stored("the vote"))?;
+    let purged = find(PURGED)?.map(read_place).transpose().map_err(Invalid::stored("the log's beginning"))?;
+    Ok((vote, purged))
+}
+
+fn write_meta(
+    store: &Store,
+    keys: &Keys,
+    member: u64,
+    name: &'static str,
+    write: impl FnOnce(&mut Writer),
+) -> Result<(), Fault> {
+    write_meta_with(store, keys, member, name, None, write)
+}
+
+/// Writes what is kept beside the rows, and in the same commit removes those up to `until`.
+fn write_meta_with(
+    store: &Store,
+    keys: &Keys,
+    member: u64,
+    name: &'static str,
+    until: Option<u64>,
+    write: impl FnOnce(&mut Writer),
+) -> Result<(), Fault> {
+    let mut writer = Writer::default();
+    write(&mut writer);
+    let mut bytes = writer.finish();
+    let mac = meta_mac(keys, member, name, &bytes);
+    bytes.extend_from_slice(&mac);
+    let transaction = durable(store.db()?)?;
+    transaction.open_table(META).map_err(storage)?.insert(name, bytes.as_slice()).map_err(storage)?;
+    if let Some(until) = until {
+        let mut table = transaction.open_table(LOG).map_err(storage)?;
+        table.retain_in(..=until, |_, _| false).map_err(storage)?;
+    }
+    transaction.commit().map_err(storage)
+}
+
+/// Another replica's vote must not pass for this one's, although all have the same keys.
+fn meta_mac(keys: &Keys, member: u64, name: &str, bytes: &[u8]) -> [u8; 32] {
+    first_half(&keys.fleet.mac(&[b"meta", &member.to_be_bytes(), &[name.len() as u8], name.as_bytes(), bytes]))
+}
+
+impl RaftLogReader<Consensus> for Log {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let from = match range.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(last) => last.saturating_add(1),
+            Bound::Excluded(to) => *to,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.settle(|| self.entries(from, to))
+    }
+}
+
+impl RaftLogStorage<Consensus> for Log {
+    type LogReader = Log;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Consensus>, StorageError> {
+        self.settle(|| {
+            let tail = self.tail()?;
+            let last_purged_log_id = tail.purged.map(|it| to_raft(it.id));
+            Ok(LogState { last_purged_log_id, last_log_id: tail.last().map(|it| to_raft(it.id)) })
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Log {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        self.settle(|| self.write_vote(vote))
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        self.settle(|| Ok(self.tail()?.vote))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Consensus>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<_> = entries.into_iter().collect();
+        self.settle(|| self.append_rows(entries))?;
+        callback.log_io_completed(Ok(()));
+        Ok(())
+    }
+
+    async fn truncate(&mut self, log_id: RaftLogId) -> Result<(), StorageError> {
+        self.settle(|| self.cut_off(log_id.index))
+    }
+
+    async fn purge(&mut self, log_id: RaftLogId) -> Result<(), StorageError> {
+        self.settle(|| {
+            while self.let_go(from_raft(&log_id))? {}
+            Ok(())
+        })
+    }
+}

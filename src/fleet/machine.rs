@@ -1,0 +1,372 @@
+//! [`Machine`]: what a replica's rows amount to, and the only place where its receipts come from.
+//!
+//! A batch is decided by the state of whoever asks, not by what a leader says: the replica that sent it makes its receipts
+//! when its own log says that the batch is committed, and has by then applied it (L10).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
+use redb::StorageBackend;
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+
+use super::consensus::{
+    Consensus, Entry, Origin, Proposal, RaftLogId, StorageError, StoredMembership, from_raft, read_membership, to_raft,
+    write_membership,
+};
+use super::log::{Log, Place, raft_fault};
+use crate::account::AccountId;
+use crate::error::Fault;
+use crate::journal::carried::{Incoming, Outgoing, Proven};
+use crate::journal::changed::Changed;
+use crate::journal::checkpoint::{self, Base, Cut};
+use crate::journal::kept::Kept;
+use crate::journal::row::{Keys, read_commands};
+use crate::journal::store::{Store, shielded};
+use crate::journal::{Committed, LogId};
+use crate::ledger::{Policy, State};
+use crate::wire::{Invalid, Reader, Writer};
+use crate::wrap::Sealed;
+
+/// What redb may keep of the checkpoint's file in memory.
+const CACHE: usize = 64 << 20;
+
+/// What a fleet keeps beside the state: who its members are, and how far each of their batches have come.
+#[derive(Clone, Default)]
+struct Book {
+    membership: StoredMembership,
+    /// The last batch applied of each member: its life, and its number in that life (F2).
+    origins: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Book {
+    /// Whether this batch is applied: each is, once.
+    fn admits(&mut self, origin: &Origin) -> bool {
+        let last = self.origins.entry(origin.member).or_default();
+        let this = (origin.life, origin.sequence);
+        let fresh = *last < this;
+        if fresh {
+            *last = this;
+        }
+        fresh
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.flag(self.membership.log_id().is_some());
+        from_raft(&self.membership.log_id().unwrap_or_default()).write(&mut writer);
+        write_membership(&mut writer, self.membership.membership());
+        writer.u32(self.origins.len() as u32);
+        for (member, (life, sequence)) in &self.origins {
+            writer.u64(*member).u64(*life).u64(*sequence);
+        }
+        writer.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let parse = || -> Result<Self, Invalid> {
+            let mut reader = Reader::new(bytes);
+            let known = reader.flag()?;
+            let log_id = LogId::read(&mut reader)?;
+            let membership = StoredMembership::new(known.then(|| to_raft(log_id)), read_membership(&mut reader)?);
+            let origins = (0..reader.u32()?)
+                .map(|_| Ok((reader.u64()?, (reader.u64()?, reader.u64()?))))
+                .collect::<Result<_, Invalid>>()?;
+            reader.finish()?;
+            Ok(Book { membership, origins })
+        };
+        parse().map_err(Invalid::stored("what the checkpoint says of the fleet"))
+    }
+}
+
+/// Who waits for the receipts of which batch.
+type Waiting = Option<(Origin, oneshot::Sender<Vec<Committed>>)>;
+
+/// A replica's state machine. Copies of the handle are of one machine.
+#[derive(Clone)]
+pub(super) struct Machine(Arc<Shared>);
+
+struct Shared {
+    log: Log,
+    kept: Kept,
+    book: Mutex<Book>,
+    /// Where the last checkpoint stands.
+    base: Mutex<Base>,
+    /// Held while a checkpoint is written, or one arrives.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    waiting: Mutex<Waiting>,
+    /// The last row applied.
+    applied: watch::Sender<Option<LogId>>,
+    closing: AtomicBool,
+}
+
+/// A checkpoint as openraft hands it around.
+pub(super) enum Carried {
+    /// To be sent.
+    Outgoing(Outgoing),
+    /// Here already: written here, or installed before openraft heard of it.
+    Here,
+}
+
+/// A checkpoint that is arriving.
+pub(super) struct Arriving {
+    incoming: Incoming,
+    turn: OwnedMutexGuard<()>,
+}
+
+/// What is loaded before the log can be.
+pub(super) struct Opened {
+    store: Store,
+    pub(super) base: Base,
+    state: State,
+    book: Book,
+}
+
+impl Opened {
+    /// The checkpoint's file: an empty one is a checkpoint of nothing.
+    pub(super) fn read(backend: impl StorageBackend, keys: &Keys, policy: &Policy) -> Result<Self, Fault> {
+        let store = Store::open(backend, CACHE)?;
+        checkpoint::settle(store.db()?)?;
+        match checkpoint::load(store.db()?, keys)? {
+            Some(loaded) => {
+                if let Some(field) = loaded.state.policy().difference(policy) {
+                    return Err(Fault::PolicyMismatch(format!("{field} differs")));
+                }
+                let book = Book::decode(&loaded.beside)?;
+                Ok(Opened { store, base: loaded.base, state: loaded.state, book })
+            }
+            None => {
+                Ok(Opened { store, base: Base::default(), state: State::new(policy.clone()), book: Book::default() })
+            }
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn new(opened: Opened, log: Log) -> Result<Self, Fault> {
+        let Opened { store, base, state, book } = opened;
+        let kept = Kept::new(store, state, Changed::default(), base.last.map_or(0, |last| last.index))?;
+        let applied = watch::Sender::new(base.last);
+        Ok(Machine(Arc::new(Shared {
+            log,
+            kept,
+            book: Mutex::new(book),
+            base: Mutex::new(base),
+            turn: Arc::default(),
+            waiting: Mutex::new(None),
+            applied,
+            closing: AtomicBool::new(false),
+        })))
+    }
+
+    /// From here on a checkpoint that is being written is given up.
+    pub(super) fn close(&self) {
+        self.0.closing.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Tells of each row that is applied.
+    pub(super) fn applied(&self) -> watch::Receiver<Option<LogId>> {
+        self.0.applied.subscribe()
+    }
+
+    /// The receipts of a batch that is about to be proposed. One batch waits at a time.
+    pub(super) fn await_receipts(&self, origin: Origin) -> Result<oneshot::Receiver<Vec<Committed>>, Fault> {
+        let (told, receipts) = oneshot::channel();
+        *lock(&self.0.waiting)? = Some((origin, told));
+        Ok(receipts)
+    }
+
+    /// Shows the state as applied here, and tells the index of the last row in it.
+    pub(super) fn look(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.0.log.latch().check()?;
+        self.0.kept.look(look)
+    }
+
+    /// The sealed records that are asked for, as applied here.
+    pub(super) fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
+        self.0.kept.sealed_each(self.0.log.latch(), asked)
+    }
+
+    /// Begins to take a checkpoint from another replica; `None` while one is written here or another arrives.
+    pub(super) fn receive(&self, head: &[u8]) -> Result<Option<Arriving>, Fault> {
+        let Ok(turn) = Arc::clone(&self.0.turn).try_lock_owned() else { return Ok(None) };
+        let root = lock(&self.0.base)?.root;
+        let incoming = shielded(|| self.0.kept.receive(self.0.log.keys(), root, head))?;
+        Ok(Some(Arriving { incoming, turn }))
+    }
+
+    /// Takes a part of what arrives.
+    pub(super) fn take(&self, arriving: &mut Arriving, part: &[u8]) -> Result<(), Fault> {
+        shielded(|| arriving.incoming.take(self.0.log.keys(), part))
+    }
+
+    /// All of it is here: if it is what its root says it takes the place of the state, unless that is further already.
+    /// This is done before openraft hears of the snapshot, because openraft lets go of the rows before it installs one.
+    pub(super) fn install(&self, arriving: Arriving) -> Result<Snapshot<Consensus>, Fault> {
+        let Arriving { incoming, turn } = arriving;
+        let proven = shielded(|| incoming.prove(self.0.log.keys()))?;
+        let book = Book::decode(&proven.loaded().beside)?;
+        let meta = meta_of(&proven.loaded().base, &book);
+        self.0.log.latch().close_on(shielded(|| self.replace(proven, book)))?;
+        drop(turn);
+        Ok(Snapshot { meta, snapshot: Box::new(Carried::Here) })
+    }
+
+    fn replace(&self, proven: Proven, next: Book) -> Result<(), Fault> {
+        let Shared { log, kept, book, base, applied, .. } = &*self.0;
+        let Some(last) = proven.loaded().base.last else {
+            return Err(Fault::Damaged("a checkpoint of nothing".to_owned()));
+        };
+        let mut book = lock(book)?;
+        if *applied.borrow() >= Some(last) {
+            return Ok(());
+        }
+        let loaded = proven.commit(log.keys())?;
+        log.installed(Place { id: last, chain: loaded.base.chain }, loaded.base.root)?;
+        kept.install(loaded.state, last.index)?;
+        *lock(base)? = loaded.base;
+        *book = next;
+        applied.send_replace(Some(last));
+        Ok(())
+    }
+
+    fn apply_entry(&self, entry: Entry) -> Result<(), Fault> {
+        let Shared { book, kept, waiting, applied, .. } = &*self.0;
+        let id = from_raft(&entry.log_id);
+        // Held to the end: a checkpoint may be about to take the state's place.
+        let mut book = lock(book)?;
+        if *applied.borrow() >= Some(id) {
+            // In the checkpoint that has just been installed.
+            return Ok(());
+        }
+        let (mut time_s, mut commands, mut origin) = (0, Vec::new(), None);
+        match entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Membership(membership) => {
+                book.membership = StoredMembership::new(Some(entry.log_id), membership);
+            }
+            EntryPayload::Normal(it) => {
+                if book.admits(&it.origin) {
+                    commands = commands_of(&it).map_err(Invalid::stored("a batch of the fleet's log"))?;
+                    (time_s, origin) = (it.time_s, Some(it.origin));
+                } else {
+                    tracing::debug!(index = id.index, "a batch had come before, and does nothing");
+                }
+            }
+        }
+        let receipts = kept.apply(id.index, time_s, commands)?;
+        applied.send_replace(Some(id));
+        if let Some((_, told)) = lock(waiting)?.take_if(|(awaited, _)| Some(*awaited) == origin) {
+            // Who no longer waits has been told that it is not known.
+            told.send(receipts).ok();
+        }
+        Ok(())
+    }
+
+    /// Where the next checkpoint is to stand, if one can be written now.
+    fn cut(&self) -> Result<Option<(Cut, Place, Base, OwnedMutexGuard<()>)>, Fault> {
+        let Shared { log, kept, book, base, turn, applied, .. } = &*self.0;
+        let Ok(turn) = Arc::clone(turn).try_lock_owned() else { return Ok(None) };
+        let book = lock(book)?;
+        let Some(last) = *applied.borrow() else { return Ok(None) };
+        let Some(chain) = log.chain_at(&last)? else {
+            return Err(Fault::Damaged("the last row applied is not in the log".to_owned()));
+        };
+        let base = lock(base)?.clone();
+        let cut = kept.cut(last, chain, book.encode())?;
+        Ok(Some((cut, Place { id: last, chain }, base, turn)))
+    }
+
+    fn settle<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StorageError> {
+        self.0.log.latch().close_on(shielded(work)).map_err(raft_fault)
+    }
+}
+
+/// The commands of a proposal.
+pub(super) fn commands_of(proposal: &Proposal) -> Result<Vec<crate::ledger::Command>, Invalid> {
+    let mut reader = Reader::new(&proposal.content);
+    let commands = read_commands(&mut reader, proposal.count as usize)?;
+    reader.finish().map(|()| commands)
+}
+
+fn meta_of(base: &Base, book: &Book) -> SnapshotMeta<u64, openraft::BasicNode> {
+    let snapshot_id = base.root.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    SnapshotMeta { last_log_id: base.last.map(to_raft), last_membership: book.membership.clone(), snapshot_id }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fault> {
+    mutex.lock().map_err(|_| Fault::Latched)
+}
+
+/// Writes a checkpoint beside the machine.
+pub(super) struct Builder {
+    machine: Machine,
+    cut: Result<Option<(Cut, Place, Base, OwnedMutexGuard<()>)>, Fault>,
+}
+
+impl RaftSnapshotBuilder<Consensus> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Consensus>, StorageError> {
+        let Shared { log, kept, base, closing, .. } = &*self.machine.0;
+        let cut = std::mem::replace(&mut self.cut, Ok(None));
+        let written = super::blocking(|| {
+            self.machine.settle(|| {
+                let Some((cut, place, before, turn)) = cut? else { return Ok(None) };
+                let book = Book::decode(&cut.beside)?;
+                let (next, snapshot) = kept.write(log.keys(), &before, cut, closing)?;
+                log.checkpointed(place, next.root)?;
+                kept.turn_to(snapshot)?;
+                let meta = meta_of(&next, &book);
+                *lock(base)? = next;
+                drop(turn);
+                tracing::debug!(index = place.id.index, "checkpoint");
+                Ok(Some(meta))
+            })
+        })?;
+        // Where none could be begun, openraft hears of a snapshot of nothing, and goes on with the one that it has.
+        Ok(Snapshot { meta: written.unwrap_or_default(), snapshot: Box::new(Carried::Here) })
+    }
+}
+
+impl RaftStateMachine<Consensus> for Machine {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, StoredMembership), StorageError> {
+        self.settle(|| Ok((self.0.applied.borrow().map(to_raft), lock(&self.0.book)?.membership.clone())))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<()>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        self.settle(|| entries.into_iter().map(|entry| self.apply_entry(entry)).collect())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { machine: self.clone(), cut: self.cut() }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Carried>, StorageError> {
+        Ok(Box::new(Carried::Here))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _: &SnapshotMeta<u64, openraft::BasicNode>,
+        _: Box<Carried>,
+    ) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Consensus>>, StorageError> {
+        self.settle(|| {
+            let Some(outgoing) = self.0.kept.outgoing()? else { return Ok(None) };
+            let (base, _, contents) = Base::decode(self.0.log.keys(), outgoing.head())?;
+            let (_, beside) = checkpoint::split_contents(&contents)?;
+            let meta = meta_of(&base, &Book::decode(&beside)?);
+            Ok(Some(Snapshot { meta, snapshot: Box::new(Carried::Outgoing(outgoing)) }))
+        })
+    }
+}

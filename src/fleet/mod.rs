@@ -1,0 +1,29 @@
+//! The journal on a majority of replicas.
+
+mod clocks;
+mod consensus;
+mod link;
+mod log;
+mod machine;
+mod message;
+mod peers;
+mod propose;
+mod replica;
+mod row;
+
+pub use consensus::seed_timers;
+pub use link::{Call, Links};
+pub use message::MESSAGE_MAX;
+pub use replica::{Member, Replica, Timers, found, join};
+
+/// Work that waits for a disk, on a thread of the runtime: other tasks are moved elsewhere where there is elsewhere.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

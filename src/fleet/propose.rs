@@ -1,0 +1,86 @@
+//! [`Proposer`]: a replica's batches on their way to the leader, one row at a time.
+//!
+//! Batches that come while a row is on its way make the next row together. A row that may have been lost is sent again,
+//! to whoever leads by then, under its own number: it is applied once however often it arrives (F2).
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::consensus::Origin;
+use super::message::Request;
+use super::replica::Replica;
+use crate::error::Fault;
+use crate::journal::Committed;
+use crate::journal::row::Draft;
+
+/// A batch, and who waits for its receipts.
+pub(super) struct Asked {
+    pub(super) draft: Draft,
+    pub(super) told: oneshot::Sender<Result<Vec<Committed>, Fault>>,
+}
+
+pub(super) struct Proposer {
+    replica: Replica,
+    life: u64,
+    sequence: u64,
+}
+
+impl Proposer {
+    pub(super) fn new(replica: Replica, life: u64) -> Self {
+        Proposer { replica, life, sequence: 0 }
+    }
+
+    pub(super) async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Asked>) {
+        let mut next = None;
+        loop {
+            let first = match next.take() {
+                Some(first) => first,
+                None => match asked.recv().await {
+                    Some(first) => first,
+                    None => return,
+                },
+            };
+            let (mut draft, mut parts) = (Draft::default(), Vec::new());
+            let mut more = Some(first);
+            while let Some(Asked { draft: other, told }) = more {
+                if !parts.is_empty() && !draft.has_room_for(&other) {
+                    next = Some(Asked { draft: other, told });
+                    break;
+                }
+                parts.push((other.count(), told));
+                draft.add(other);
+                more = asked.try_recv().ok();
+            }
+            let mut receipts = self.propose(draft).await.map(Vec::into_iter);
+            for (count, told) in parts {
+                let part = match &mut receipts {
+                    Ok(receipts) => Ok(receipts.by_ref().take(count).collect()),
+                    Err(fault) => Err(fault.clone()),
+                };
+                // Who no longer waits repeats what it asked for.
+                told.send(part).ok();
+            }
+        }
+    }
+
+    /// One row's way.
+    async fn propose(&mut self, draft: Draft) -> Result<Vec<Committed>, Fault> {
+        let deadline = Instant::now() + self.replica.timers().patience;
+        self.sequence += 1;
+        let origin = Origin { member: self.replica.number(), life: self.life, sequence: self.sequence };
+        let mut receipts = self.replica.machine().await_receipts(origin)?;
+        let count = draft.count() as u32;
+        let request = Request::Propose { origin, count, content: draft.into_content().into() };
+        let unsettled = || Fault::Unsettled("the batch is not known to be committed".to_owned());
+        tokio::select! {
+            biased;
+            receipts = &mut receipts => return receipts.map_err(|_| Fault::Latched),
+            taken = self.replica.ask_leader(&request, deadline) => taken?,
+        };
+        // The leader has it committed; the row is on its way here.
+        match tokio::time::timeout_at(deadline, receipts).await {
+            Ok(receipts) => receipts.map_err(|_| Fault::Latched),
+            Err(_) => Err(unsettled()),
+        }
+    }
+}

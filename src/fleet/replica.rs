@@ -1,0 +1,562 @@
+//! [`Replica`]: one member of a fleet: its log, its state, what it says to the others, and what it answers them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
+use openraft::{BasicNode, SnapshotPolicy};
+use redb::StorageBackend;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::clocks::Clocks;
+use super::consensus::{Entry, Membership, Origin, Proposal, Raft, Vote, from_raft, to_raft};
+use super::link::Links;
+use super::log::{Log, Place};
+use super::machine::{Arriving, Machine, Opened, commands_of};
+use super::message::{Refused, Reply, Request, Said};
+use super::peers::Peers;
+use super::propose::{Asked, Proposer};
+use super::row;
+use crate::account::AccountId;
+use crate::error::Fault;
+use crate::journal::latch::{Latch, check_kind};
+use crate::journal::row::{CHAIN_BEGIN, Draft, Keys};
+use crate::journal::store::shielded;
+use crate::journal::{Anchor, Clock, Committed, LogId};
+use crate::ledger::{Command, Policy, State};
+use crate::limits::CHECKPOINT_BYTES;
+use crate::secret::Secret;
+use crate::wrap::Sealed;
+
+/// Between two looks at what is due.
+const ROUND: Duration = Duration::from_secs(1);
+/// A checkpoint of which no part has come for so long is given up.
+const ARRIVING_WAIT: Duration = Duration::from_secs(30);
+/// Between two tries to find a leader.
+const LEADER_RETRY: Duration = Duration::from_millis(20);
+
+/// How long a replica waits for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Between two signs of life of a leader. Also the longest that one message to a member may take: above the longest
+    /// round trip between sites, with a write to a disk in it.
+    pub heartbeat: Duration,
+    /// Without a sign of life for between this and twice this long, a replica stands for election. At least three
+    /// heartbeats.
+    pub election: Duration,
+    /// After which a batch that is not known to be committed is given up: whoever asked repeats it.
+    pub patience: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers {
+            heartbeat: Duration::from_millis(150),
+            election: Duration::from_millis(600),
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a replica is, and what it relies on.
+pub struct Member {
+    /// Its number, which no other member ever has.
+    pub number: u64,
+    /// The policy that the fleet was made under (L12).
+    pub policy: Policy,
+    /// The fleet's journal key, the same in every replica.
+    pub journal_key: Secret<[u8; 32]>,
+    /// What its host cannot roll back: its own.
+    pub anchor: Arc<dyn Anchor>,
+    /// Its clock. Batches are dated by the median of all members'.
+    pub clock: Arc<dyn Clock>,
+    /// The way to the others.
+    pub links: Arc<dyn Links>,
+    /// How long it waits for what.
+    pub timers: Timers,
+}
+
+/// A running member of a fleet. Copies of the handle are of one replica, which runs until [`Replica::stop`].
+#[derive(Clone)]
+pub struct Replica(Arc<Shared>);
+
+pub(super) struct Shared {
+    number: u64,
+    policy: Policy,
+    timers: Timers,
+    raft: Raft,
+    log: Log,
+    machine: Machine,
+    peers: Peers,
+    clocks: Arc<Clocks>,
+    proposals: mpsc::UnboundedSender<Asked>,
+    confirms: mpsc::UnboundedSender<oneshot::Sender<Result<(), Fault>>>,
+    arriving: tokio::sync::Mutex<Option<Receiving>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A checkpoint that is on its way here.
+struct Receiving {
+    from: u64,
+    next: u32,
+    touched: Instant,
+    arriving: Arriving,
+}
+
+/// Makes the log of a fleet's founding member, in an empty file: its first row is the policy and who the members are, by
+/// number, with the names at which they are found. Each founder makes the same.
+///
+/// # Errors
+/// [`Fault::Policy`] if the policy is not allowed, [`Fault::Limit`] if there are no members, [`Fault::Storage`] if there is
+/// a log already or none can be written.
+pub fn found(
+    log: impl StorageBackend,
+    policy: &Policy,
+    journal_key: &Secret<[u8; 32]>,
+    members: &BTreeMap<u64, String>,
+) -> Result<(), Fault> {
+    policy.check()?;
+    if members.is_empty() || members.values().any(|name| name.len() > super::consensus::NAME_MAX) {
+        return Err(Fault::Limit("a fleet has members, with names of at most 255 bytes".to_owned()));
+    }
+    let nodes: BTreeMap<_, _> = members.iter().map(|(number, name)| (*number, BasicNode::new(name))).collect();
+    let voters = nodes.keys().copied().collect::<BTreeSet<_>>();
+    Log::create(log, &Keys::new(journal_key), policy, Some(Membership::new(vec![voters], nodes)))
+}
+
+/// Makes the log of a replica that will join a fleet, in an empty file.
+///
+/// # Errors
+/// As [`found`].
+pub fn join(log: impl StorageBackend, policy: &Policy, journal_key: &Secret<[u8; 32]>) -> Result<(), Fault> {
+    policy.check()?;
+    Log::create(log, &Keys::new(journal_key), policy, None)
+}
+
+impl Replica {
+    /// Opens a replica over two stores of bytes, its log, made by [`found`] or [`join`], and its checkpoint, empty at
+    /// first; and runs it on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`Fault::Anchor`] if what the disk holds is not what the anchor names: such a replica has forgotten what it
+    /// acknowledged, and is rebuilt under a new number. [`Fault::Damaged`] if stored bytes do not authenticate,
+    /// [`Fault::PolicyMismatch`] if the policy is another or asks for another kind of anchor, [`Fault::Storage`].
+    pub async fn open_on(
+        log: impl StorageBackend,
+        checkpoint: impl StorageBackend,
+        member: Member,
+    ) -> Result<Self, Fault> {
+        let Member { number, policy, journal_key, anchor, clock, links, timers } = member;
+        policy.check()?;
+        check_kind(anchor.kind(), &policy)?;
+        let keys = Arc::new(Keys::new(&journal_key));
+        drop(journal_key);
+        let (log, machine) = super::blocking(|| {
+            shielded(|| {
+                let held = anchor.read()?;
+                let latch = Latch::new(anchor, held);
+                let opened = Opened::read(checkpoint, &keys, &policy)?;
+                let log = Log::open(log, keys, &policy, number, latch, &opened.base)?;
+                let machine = Machine::new(opened, log.clone())?;
+                Ok((log, machine))
+            })
+        })?;
+        let clocks = Arc::new(Clocks::new(clock));
+        let peers = Peers { links, log: log.clone(), clocks: Arc::clone(&clocks) };
+        let config = Arc::new(config(&timers)?);
+        let life = log.life();
+        let raft = Raft::new(number, config, peers.clone(), log.clone(), machine.clone()).await;
+        let raft = raft.map_err(|error| Fault::Storage(error.to_string()))?;
+        let (proposals, asked) = mpsc::unbounded_channel();
+        let (confirms, confirm_asked) = mpsc::unbounded_channel();
+        let replica = Replica(Arc::new(Shared {
+            number,
+            policy,
+            timers,
+            raft,
+            log,
+            machine,
+            peers,
+            clocks,
+            proposals,
+            confirms,
+            arriving: tokio::sync::Mutex::default(),
+            tasks: Mutex::default(),
+        }));
+        let proposer = Proposer::new(replica.clone(), life);
+        replica.run(proposer.run(asked));
+        replica.run(replica.clone().confirm_all(confirm_asked));
+        replica.run(replica.clone().tend());
+        tracing::info!(number, life, "a replica runs");
+        Ok(replica)
+    }
+
+    fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(tokio::spawn(task));
+    }
+
+    /// Stops it. What it has acknowledged is on its disk.
+    pub async fn stop(&self) {
+        self.0.machine.close();
+        let tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(JoinHandle::abort);
+        *self.0.arriving.lock().await = None;
+        self.0.raft.shutdown().await.ok();
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// The policy that the fleet was made under (L12).
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Who leads, as far as this replica knows.
+    pub fn leader(&self) -> Option<u64> {
+        self.0.raft.metrics().borrow().current_leader
+    }
+
+    /// Makes the commands durable on a majority in one row, and applies them in order; one receipt each, from this replica's
+    /// own state. The leader dates the row. Batches that are asked for at the same time may share it.
+    ///
+    /// # Errors
+    /// [`Fault::Unsettled`] if that is not known to have happened in time: it may still happen, once. [`Fault::Limit`] on
+    /// too large a batch, [`Fault::Latched`] once the replica has stopped.
+    pub async fn commit(&self, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
+        self.0.log.latch().check()?;
+        let draft = Draft::batch(0, &commands)?;
+        let (told, receipts) = oneshot::channel();
+        self.0.proposals.send(Asked { draft, told }).map_err(|_| Fault::Latched)?;
+        receipts.await.map_err(|_| Fault::Latched)?
+    }
+
+    /// Waits until this replica has applied all that any replica had acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`Fault::Unsettled`] if no leader could confirm it in time, [`Fault::Latched`] once the replica has stopped.
+    pub async fn confirm(&self) -> Result<(), Fault> {
+        self.0.log.latch().check()?;
+        let (told, confirmed) = oneshot::channel();
+        self.0.confirms.send(told).map_err(|_| Fault::Latched)?;
+        confirmed.await.map_err(|_| Fault::Latched)?
+    }
+
+    /// Shows the state as this replica has applied it, which may be behind others'; and tells the index of the last row in
+    /// it.
+    ///
+    /// # Errors
+    /// [`Fault::Latched`] after a failure.
+    pub fn look(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.0.machine.look(look)
+    }
+
+    /// The sealed records that are asked for, as this replica has applied them: [`crate::journal::Journal::sealed_each`].
+    pub fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
+        self.0.machine.sealed_each(asked)
+    }
+
+    /// Has a checkpoint written, and the log let go of what is in it. Returns before that is done.
+    ///
+    /// # Errors
+    /// [`Fault::Latched`] once the replica has stopped.
+    pub async fn checkpoint(&self) -> Result<(), Fault> {
+        self.0.raft.trigger().snapshot().await.map_err(|_| Fault::Latched)
+    }
+
+    /// What the leader says, whoever that is, tried until `deadline`.
+    pub(super) async fn ask_leader(&self, request: &Request, deadline: Instant) -> Result<Reply, Fault> {
+        let Shared { number, raft, peers, timers, log, .. } = &*self.0;
+        loop {
+            log.latch().check()?;
+            let leader = {
+                let metrics = raft.metrics();
+                let metrics = metrics.borrow();
+                let leader = metrics.current_leader;
+                leader.map(|it| (it, metrics.membership_config.membership().get_node(&it).map(|it| it.addr.clone())))
+            };
+            // A leader that has been cut off does not say so.
+            let attempt = Instant::now() + timers.election * 2;
+            let answer = match leader {
+                Some((leader, _)) if leader == *number => {
+                    tokio::time::timeout_at(attempt.min(deadline), self.answer(*number, request)).await.ok()
+                }
+                Some((leader, Some(name))) => {
+                    let asked = peers.ask(leader, &name, request);
+                    tokio::time::timeout_at(attempt.min(deadline), asked).await.ok().and_then(Result::ok)
+                }
+                _ => None,
+            };
+            match answer {
+                Some(reply @ (Reply::Taken | Reply::Confirmed(_))) => return Ok(reply),
+                Some(Reply::Refused(why @ (Refused::Malformed | Refused::Foreign | Refused::Fork))) => {
+                    return Err(Fault::Unsettled(format!("the leader refuses: {why:?}")));
+                }
+                _ => {}
+            }
+            if Instant::now() + LEADER_RETRY >= deadline {
+                return Err(Fault::Unsettled("no leader has confirmed it in time".to_owned()));
+            }
+            tokio::time::sleep(LEADER_RETRY).await;
+        }
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        &self.0.machine
+    }
+
+    pub(super) fn timers(&self) -> &Timers {
+        &self.0.timers
+    }
+
+    /// Answers what another member has asked; the link is sure that it was `from`.
+    pub async fn handle(&self, from: u64, request: &[u8]) -> Vec<u8> {
+        let reply = match Request::decode(request) {
+            Ok(Said { time_s, what }) => {
+                self.0.clocks.heard(from, time_s);
+                self.answer(from, &what).await
+            }
+            Err(_) => Reply::Refused(Refused::Malformed),
+        };
+        // Without a clock nothing is acknowledged either (F7).
+        match self.0.clocks.now_s() {
+            Ok(now_s) => reply.encode(now_s),
+            Err(_) => Reply::Refused(Refused::Stopped).encode(0),
+        }
+    }
+
+    async fn answer(&self, from: u64, request: &Request) -> Reply {
+        match request {
+            Request::Append { vote, .. }
+            | Request::Vote { vote, .. }
+            | Request::CheckpointBegins { vote, .. }
+            | Request::CheckpointPart { vote, .. }
+            | Request::CheckpointEnds { vote }
+                if vote.leader_id.node_id != from =>
+            {
+                Reply::Refused(Refused::Foreign)
+            }
+            Request::Propose { origin, .. } if origin.member != from => Reply::Refused(Refused::Foreign),
+            Request::Append { vote, previous, commit, entries } => {
+                self.append(*vote, *previous, *commit, entries).await
+            }
+            Request::Vote { vote, last } => {
+                let request = openraft::raft::VoteRequest { vote: *vote, last_log_id: last.map(to_raft) };
+                match self.0.raft.vote(request).await {
+                    Ok(it) => Reply::Voted {
+                        vote: it.vote,
+                        granted: it.vote_granted,
+                        last: it.last_log_id.as_ref().map(from_raft),
+                    },
+                    Err(_) => Reply::Refused(Refused::Stopped),
+                }
+            }
+            Request::Propose { origin, count, content } => self.propose(*origin, *count, content).await,
+            Request::Confirm => match self.0.raft.get_read_log_id().await {
+                Ok((index, _)) => Reply::Confirmed(index.as_ref().map(from_raft)),
+                Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(it))) => Reply::NotLeader(it.leader_id),
+                Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Reply::Refused(Refused::Busy),
+                Err(RaftError::Fatal(_)) => Reply::Refused(Refused::Stopped),
+            },
+            Request::CheckpointBegins { head, .. } => self.receive(from, head).await,
+            Request::CheckpointPart { number, part, .. } => self.receive_part(from, *number, part).await,
+            Request::CheckpointEnds { vote } => self.receive_end(from, *vote).await,
+        }
+    }
+
+    /// Takes a leader's entries, if they are of this replica's history and not dated too far ahead.
+    async fn append(&self, vote: Vote, previous: Option<Place>, commit: Option<LogId>, entries: &[Entry]) -> Reply {
+        let Shared { log, policy, clocks, raft, .. } = &*self.0;
+        // What a majority has acknowledged already is not this replica's to refuse.
+        let fresh = entries.iter().filter(|entry| Some(from_raft(&entry.log_id)) > commit);
+        let latest_s = fresh.filter_map(date_of).max().unwrap_or(0);
+        match clocks.now_s() {
+            Ok(now_s) if latest_s <= now_s.saturating_add(policy.skew_max_s) => {}
+            _ => return Reply::Refused(Refused::Skew),
+        }
+        match self.follows(previous, entries) {
+            Ok(true) => {}
+            Ok(false) => {
+                log.forked(vote.leader_id.node_id);
+                return Reply::Refused(Refused::Fork);
+            }
+            Err(_) => return Reply::Refused(Refused::Stopped),
+        }
+        let last = entries.last().map(|entry| from_raft(&entry.log_id)).or(previous.map(|it| it.id));
+        let request = openraft::raft::AppendEntriesRequest {
+            vote,
+            prev_log_id: previous.map(|it| to_raft(it.id)),
+            entries: entries.to_vec(),
+            leader_commit: commit.map(to_raft),
+        };
+        match raft.append_entries(request).await {
+            Ok(openraft::raft::AppendEntriesResponse::Success) => {
+                Reply::Appended { chain: last.and_then(|last| log.chain_at(&last).ok().flatten()) }
+            }
+            Ok(openraft::raft::AppendEntriesResponse::HigherVote(vote)) => Reply::HigherVote(vote),
+            Ok(_) => Reply::Conflict,
+            Err(_) => Reply::Refused(Refused::Stopped),
+        }
+    }
+
+    /// Whether entries behind `previous` are of this replica's history, as far as it has rows of their ids (F5).
+    fn follows(&self, previous: Option<Place>, entries: &[Entry]) -> Result<bool, Fault> {
+        let Shared { log, policy, .. } = &*self.0;
+        if let Some(place) = previous
+            && log.chain_at(&place.id)?.is_some_and(|own| own != place.chain)
+        {
+            return Ok(false);
+        }
+        let mut chain = previous.map_or(CHAIN_BEGIN, |it| it.chain);
+        for entry in entries {
+            let Some(own) = log.chain_at(&from_raft(&entry.log_id))? else { break };
+            chain = row::seal(log.keys(), policy, entry, &chain).1;
+            if chain != own {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes a member's batch to the log, if this replica leads, and answers once it is committed.
+    async fn propose(&self, origin: Origin, count: u32, content: &Arc<[u8]>) -> Reply {
+        let Shared { number, clocks, raft, .. } = &*self.0;
+        let (leader, voters) = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow();
+            (metrics.current_leader, metrics.membership_config.membership().voter_ids().collect::<BTreeSet<_>>())
+        };
+        if leader != Some(*number) {
+            return Reply::NotLeader(leader);
+        }
+        let Ok(Some(time_s)) = clocks.date_s(*number, &voters) else { return Reply::Refused(Refused::Busy) };
+        let proposal = Proposal { origin, time_s, count, content: Arc::clone(content) };
+        // What does not parse would stop every replica that applies it.
+        if commands_of(&proposal).is_err() {
+            return Reply::Refused(Refused::Malformed);
+        }
+        match raft.client_write(proposal).await {
+            Ok(_) => Reply::Taken,
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(it))) => Reply::NotLeader(it.leader_id),
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_))) => Reply::Refused(Refused::Busy),
+            Err(RaftError::Fatal(_)) => Reply::Refused(Refused::Stopped),
+        }
+    }
+
+    async fn receive(&self, from: u64, head: &[u8]) -> Reply {
+        let mut receiving = self.0.arriving.lock().await;
+        // A leader that begins anew has given up what it sent before.
+        *receiving = None;
+        match self.0.machine.receive(head) {
+            Ok(Some(arriving)) => {
+                *receiving = Some(Receiving { from, next: 0, touched: Instant::now(), arriving });
+                Reply::Continue
+            }
+            Ok(None) => Reply::Refused(Refused::Busy),
+            Err(Fault::Latched) => Reply::Refused(Refused::Stopped),
+            Err(_) => Reply::Refused(Refused::Malformed),
+        }
+    }
+
+    async fn receive_part(&self, from: u64, number: u32, part: &[u8]) -> Reply {
+        let mut receiving = self.0.arriving.lock().await;
+        let Some(it) = receiving.as_mut().filter(|it| it.from == from && it.next == number) else {
+            return Reply::Refused(Refused::Busy);
+        };
+        (it.next, it.touched) = (number.saturating_add(1), Instant::now());
+        match super::blocking(|| self.0.machine.take(&mut it.arriving, part)) {
+            Ok(()) => Reply::Continue,
+            Err(fault) => {
+                tracing::warn!(%fault, from, "a checkpoint is not taken");
+                *receiving = None;
+                Reply::Refused(Refused::Malformed)
+            }
+        }
+    }
+
+    async fn receive_end(&self, from: u64, vote: Vote) -> Reply {
+        let Some(it) = self.0.arriving.lock().await.take_if(|it| it.from == from) else {
+            return Reply::Refused(Refused::Busy);
+        };
+        match super::blocking(|| self.0.machine.install(it.arriving)) {
+            Ok(snapshot) => match self.0.raft.install_full_snapshot(vote, snapshot).await {
+                Ok(response) => Reply::Installed(response.vote),
+                Err(_) => Reply::Refused(Refused::Stopped),
+            },
+            Err(fault) => {
+                tracing::warn!(%fault, from, "a checkpoint is not what its root says");
+                Reply::Refused(Refused::Malformed)
+            }
+        }
+    }
+
+    /// Answers those who wait for a confirmed state, all who have come by then with one question to the leader.
+    async fn confirm_all(self, mut asked: mpsc::UnboundedReceiver<oneshot::Sender<Result<(), Fault>>>) {
+        let mut applied = self.0.machine.applied();
+        while let Some(first) = asked.recv().await {
+            let mut waiting = vec![first];
+            while let Ok(next) = asked.try_recv() {
+                waiting.push(next);
+            }
+            let deadline = Instant::now() + self.0.timers.patience;
+            let confirmed = match self.ask_leader(&Request::Confirm, deadline).await {
+                Ok(Reply::Confirmed(index)) => {
+                    let reached = applied.wait_for(|applied| *applied >= index);
+                    match tokio::time::timeout_at(deadline, reached).await {
+                        Ok(_) => Ok(()),
+                        Err(_) => Err(Fault::Unsettled("this replica is behind the leader".to_owned())),
+                    }
+                }
+                Ok(_) => Err(Fault::Unsettled("the leader answers another question".to_owned())),
+                Err(fault) => Err(fault),
+            };
+            for told in waiting {
+                // Who no longer waits needs no answer.
+                told.send(confirmed.clone()).ok();
+            }
+        }
+    }
+
+    /// What is due now and then.
+    async fn tend(self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            if self.0.log.bytes().is_ok_and(|bytes| bytes >= CHECKPOINT_BYTES) {
+                self.checkpoint().await.ok();
+            }
+            let mut receiving = self.0.arriving.lock().await;
+            receiving.take_if(|it| it.touched.elapsed() > ARRIVING_WAIT);
+        }
+    }
+}
+
+/// The date of an entry, if it has one.
+fn date_of(entry: &Entry) -> Option<u64> {
+    match &entry.payload {
+        openraft::EntryPayload::Normal(proposal) => Some(proposal.time_s),
+        openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => None,
+    }
+}
+
+fn config(timers: &Timers) -> Result<openraft::Config, Fault> {
+    let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+    let config = openraft::Config {
+        cluster_name: "strongroom".to_owned(),
+        heartbeat_interval: millis(timers.heartbeat),
+        election_timeout_min: millis(timers.election),
+        election_timeout_max: millis(timers.election * 2),
+        install_snapshot_timeout: 60_000,
+        max_payload_entries: 300,
+        // Whoever is behind gets rows while they are there, and a checkpoint in the place of those that are not.
+        replication_lag_threshold: u64::MAX,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 1000,
+        ..openraft::Config::default()
+    };
+    config.validate().map_err(|error| Fault::Limit(format!("timers: {error}")))
+}

@@ -1,0 +1,96 @@
+use std::time::Duration;
+
+use super::Fleet;
+use crate::error::Fault;
+use crate::journal::tests::{charge, enrol, id};
+use crate::ledger::{State, Verdict};
+
+fn encoded(replica: &crate::fleet::Replica) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    replica.look(&mut |state: &State| bytes = state.encode()).unwrap();
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_of_three_counts_and_agrees() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    for number in 1..=3 {
+        let receipts =
+            fleet.replica(number).commit(vec![charge(9, number as u8), charge(number as u8, 1)]).await.unwrap();
+        assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal, .. } if u64::from(*ordinal) == number));
+        assert!(matches!(receipts[1].verdict(), Verdict::Charged { ordinal: 1, .. }), "leader {leader}");
+    }
+    for number in 1..=3 {
+        fleet.replica(number).confirm().await.unwrap();
+        assert_eq!(encoded(&fleet.replica(number)), encoded(&fleet.replica(1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_goes_on_without_its_leader_and_takes_it_back() {
+    let fleet = Fleet::of(3).await;
+    let first = fleet.leader(None).await;
+    let other = if first == 1 { 2 } else { 1 };
+    fleet.replica(other).commit(vec![charge(1, 1)]).await.unwrap();
+    fleet.stop(first).await;
+    let receipts = fleet.replica(other).commit(vec![charge(1, 2)]).await.unwrap();
+    assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal: 2, .. }));
+    fleet.start(first).await.unwrap();
+    fleet.replica(first).confirm().await.unwrap();
+    assert_eq!(encoded(&fleet.replica(first)), encoded(&fleet.replica(other)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_member_that_is_cut_off_settles_nothing() {
+    let fleet = Fleet::of(3).await;
+    let first = fleet.leader(None).await;
+    fleet.cut_off(first);
+    let lonely = fleet.replica(first);
+    assert!(matches!(lonely.commit(vec![charge(1, 1)]).await, Err(Fault::Unsettled(_))));
+    assert!(matches!(lonely.confirm().await, Err(Fault::Unsettled(_))));
+    let other = if first == 1 { 2 } else { 1 };
+    let receipts = fleet.replica(other).commit(vec![charge(1, 2)]).await.unwrap();
+    assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal: 1, .. }));
+    fleet.heal();
+    lonely.confirm().await.unwrap();
+    assert_eq!(encoded(&lonely), encoded(&fleet.replica(other)), "what it had alone is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_carries_a_checkpoint_to_who_is_far_behind() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    let (behind, other) = match leader {
+        1 => (2, 3),
+        2 => (1, 3),
+        _ => (1, 2),
+    };
+    fleet.stop(behind).await;
+    for round in 0..1200u32 {
+        let person = (round % 200) as u8;
+        let commands = vec![enrol(person, round / 200, (round / 200) as u8), charge(person, round as u8)];
+        fleet.replica(leader).commit(commands).await.unwrap();
+    }
+    for number in [leader, other] {
+        fleet.replica(number).confirm().await.unwrap();
+        fleet.replica(number).checkpoint().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    fleet.start(behind).await.unwrap();
+    fleet.replica(behind).confirm().await.unwrap();
+    assert_eq!(encoded(&fleet.replica(behind)), encoded(&fleet.replica(leader)));
+    let asked: Vec<_> = (0..200).map(|person| (id(person), 6)).collect();
+    let sealed = fleet.replica(behind).sealed_each(&asked);
+    assert_eq!(sealed, fleet.replica(leader).sealed_each(&asked));
+    assert!(sealed.iter().all(|it| matches!(it, Ok(Some(_)))));
+    // All of them open again where they are, and go on.
+    for number in 1..=3 {
+        fleet.stop(number).await;
+    }
+    for number in 1..=3 {
+        fleet.start(number).await.unwrap();
+    }
+    let receipts = fleet.replica(behind).commit(vec![charge(201, 1)]).await.unwrap();
+    assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal: 1, .. }));
+}
