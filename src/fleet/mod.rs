@@ -2,6 +2,7 @@
 
 mod clocks;
 mod consensus;
+mod journal;
 mod link;
 mod log;
 mod machine;
@@ -10,11 +11,14 @@ mod peers;
 mod propose;
 mod replica;
 mod row;
+mod stream;
 
 pub use consensus::seed_timers;
+pub use journal::{Fleet, Waits, Work};
 pub use link::{Call, Links};
 pub use message::MESSAGE_MAX;
-pub use replica::{Member, Replica, Timers, found, join};
+pub use replica::{Member, Replica, Settings, found, join};
+pub use stream::{Dialled, Dials, Streams, serve};
 
 /// Work that waits for a disk, on a thread of the runtime: other tasks are moved elsewhere where there is elsewhere.
 fn blocking<T>(work: impl FnOnce() -> T) -> T {

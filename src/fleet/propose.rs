@@ -65,7 +65,7 @@ impl Proposer {
 
     /// One row's way.
     async fn propose(&mut self, draft: Draft) -> Result<Vec<Committed>, Fault> {
-        let deadline = Instant::now() + self.replica.timers().patience;
+        let deadline = Instant::now() + self.replica.settings().patience;
         self.sequence += 1;
         let origin = Origin { member: self.replica.number(), life: self.life, sequence: self.sequence };
         let mut receipts = self.replica.machine().await_receipts(origin)?;

@@ -38,9 +38,9 @@ const ARRIVING_WAIT: Duration = Duration::from_secs(30);
 /// Between two tries to find a leader.
 const LEADER_RETRY: Duration = Duration::from_millis(20);
 
-/// How long a replica waits for what.
+/// How long a replica waits for what, and how much it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timers {
+pub struct Settings {
     /// Between two signs of life of a leader. Also the longest that one message to a member may take: above the longest
     /// round trip between sites, with a write to a disk in it.
     pub heartbeat: Duration,
@@ -49,14 +49,20 @@ pub struct Timers {
     pub election: Duration,
     /// After which a batch that is not known to be committed is given up: whoever asked repeats it.
     pub patience: Duration,
+    /// Size of the log since the last checkpoint at which the next one is written, in bytes.
+    pub checkpoint_bytes: u64,
+    /// Rows that stay in the log although a checkpoint has them: who is behind by no more gets rows, and not a checkpoint.
+    pub rows_kept: u64,
 }
 
-impl Default for Timers {
+impl Default for Settings {
     fn default() -> Self {
-        Timers {
+        Settings {
             heartbeat: Duration::from_millis(150),
             election: Duration::from_millis(600),
             patience: Duration::from_secs(5),
+            checkpoint_bytes: CHECKPOINT_BYTES,
+            rows_kept: 1000,
         }
     }
 }
@@ -75,8 +81,8 @@ pub struct Member {
     pub clock: Arc<dyn Clock>,
     /// The way to the others.
     pub links: Arc<dyn Links>,
-    /// How long it waits for what.
-    pub timers: Timers,
+    /// How long it waits for what, and how much it keeps.
+    pub settings: Settings,
 }
 
 /// A running member of a fleet. Copies of the handle are of one replica, which runs until [`Replica::stop`].
@@ -86,7 +92,7 @@ pub struct Replica(Arc<Shared>);
 pub(super) struct Shared {
     number: u64,
     policy: Policy,
-    timers: Timers,
+    settings: Settings,
     raft: Raft,
     log: Log,
     machine: Machine,
@@ -149,7 +155,7 @@ impl Replica {
         checkpoint: impl StorageBackend,
         member: Member,
     ) -> Result<Self, Fault> {
-        let Member { number, policy, journal_key, anchor, clock, links, timers } = member;
+        let Member { number, policy, journal_key, anchor, clock, links, settings } = member;
         policy.check()?;
         check_kind(anchor.kind(), &policy)?;
         let keys = Arc::new(Keys::new(&journal_key));
@@ -166,7 +172,7 @@ impl Replica {
         })?;
         let clocks = Arc::new(Clocks::new(clock));
         let peers = Peers { links, log: log.clone(), clocks: Arc::clone(&clocks) };
-        let config = Arc::new(config(&timers)?);
+        let config = Arc::new(config(&settings)?);
         let life = log.life();
         let raft = Raft::new(number, config, peers.clone(), log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| Fault::Storage(error.to_string()))?;
@@ -175,7 +181,7 @@ impl Replica {
         let replica = Replica(Arc::new(Shared {
             number,
             policy,
-            timers,
+            settings,
             raft,
             log,
             machine,
@@ -271,7 +277,7 @@ impl Replica {
 
     /// What the leader says, whoever that is, tried until `deadline`.
     pub(super) async fn ask_leader(&self, request: &Request, deadline: Instant) -> Result<Reply, Fault> {
-        let Shared { number, raft, peers, timers, log, .. } = &*self.0;
+        let Shared { number, raft, peers, settings, log, .. } = &*self.0;
         loop {
             log.latch().check()?;
             let leader = {
@@ -281,7 +287,7 @@ impl Replica {
                 leader.map(|it| (it, metrics.membership_config.membership().get_node(&it).map(|it| it.addr.clone())))
             };
             // A leader that has been cut off does not say so.
-            let attempt = Instant::now() + timers.election * 2;
+            let attempt = Instant::now() + settings.election * 2;
             let answer = match leader {
                 Some((leader, _)) if leader == *number => {
                     tokio::time::timeout_at(attempt.min(deadline), self.answer(*number, request)).await.ok()
@@ -310,8 +316,8 @@ impl Replica {
         &self.0.machine
     }
 
-    pub(super) fn timers(&self) -> &Timers {
-        &self.0.timers
+    pub(super) fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
     /// Answers what another member has asked; the link is sure that it was `from`.
@@ -503,7 +509,7 @@ impl Replica {
             while let Ok(next) = asked.try_recv() {
                 waiting.push(next);
             }
-            let deadline = Instant::now() + self.0.timers.patience;
+            let deadline = Instant::now() + self.0.settings.patience;
             let confirmed = match self.ask_leader(&Request::Confirm, deadline).await {
                 Ok(Reply::Confirmed(index)) => {
                     let reached = applied.wait_for(|applied| *applied >= index);
@@ -526,7 +532,7 @@ impl Replica {
     async fn tend(self) {
         loop {
             tokio::time::sleep(ROUND).await;
-            if self.0.log.bytes().is_ok_and(|bytes| bytes >= CHECKPOINT_BYTES) {
+            if self.0.log.bytes().is_ok_and(|bytes| bytes >= self.0.settings.checkpoint_bytes) {
                 self.checkpoint().await.ok();
             }
             let mut receiving = self.0.arriving.lock().await;
@@ -543,20 +549,20 @@ fn date_of(entry: &Entry) -> Option<u64> {
     }
 }
 
-fn config(timers: &Timers) -> Result<openraft::Config, Fault> {
+fn config(settings: &Settings) -> Result<openraft::Config, Fault> {
     let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
     let config = openraft::Config {
         cluster_name: "strongroom".to_owned(),
-        heartbeat_interval: millis(timers.heartbeat),
-        election_timeout_min: millis(timers.election),
-        election_timeout_max: millis(timers.election * 2),
+        heartbeat_interval: millis(settings.heartbeat),
+        election_timeout_min: millis(settings.election),
+        election_timeout_max: millis(settings.election * 2),
         install_snapshot_timeout: 60_000,
         max_payload_entries: 300,
         // Whoever is behind gets rows while they are there, and a checkpoint in the place of those that are not.
         replication_lag_threshold: u64::MAX,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 1000,
+        max_in_snapshot_log_to_keep: settings.rows_kept,
         ..openraft::Config::default()
     };
-    config.validate().map_err(|error| Fault::Limit(format!("timers: {error}")))
+    config.validate().map_err(|error| Fault::Limit(format!("settings: {error}")))
 }

@@ -427,6 +427,11 @@ impl Journal for Local {
         kept.look(look)
     }
 
+    fn look(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.shared.latch.check()?;
+        self.shared.kept.look(look)
+    }
+
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
         self.sealed_each(&[(*account, generation)]).pop().unwrap_or(Ok(None))
     }

@@ -132,6 +132,13 @@ impl Journal for Memory {
         Ok(inner.last.index)
     }
 
+    fn look(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.latch.check()?;
+        let inner = self.inner.read().map_err(|_| Fault::Latched)?;
+        look(&inner.state);
+        Ok(inner.last.index)
+    }
+
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
         self.latch.check()?;
         let inner = self.inner.read().map_err(|_| Fault::Latched)?;

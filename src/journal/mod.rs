@@ -87,22 +87,33 @@ impl Committed {
 ///
 /// Calls may come from several threads at once; batches take their turn or share a row, readers wait for no disk.
 pub trait Journal: Send + Sync {
-    /// Makes the commands durable in one row dated `time_s` (seconds), applies them in order, and returns one receipt
-    /// each. Batches that others commit at the same time may share the row, which then has the latest of their dates.
-    /// State time becomes the later of its own and `time_s`. An empty batch moves state time and nothing else.
+    /// Makes the commands durable in one row dated `time_s` (seconds; a fleet's leader dates it by all members' clocks in
+    /// place of that), applies them in order, and returns one receipt each. Batches that others commit at the same time may
+    /// share the row, which then has the latest of their dates. State time becomes the later of its own and the row's. An empty batch moves state time and nothing else.
     ///
     /// # Errors
     /// [`Fault::Storage`], [`Fault::Anchor`] when the row could not be made durable: nothing is acknowledged, and the
-    /// journal is [`Fault::Latched`] from then on. [`Fault::Limit`] on too large a batch, which changes nothing.
+    /// journal is [`Fault::Latched`] from then on. [`Fault::Unsettled`] if a fleet did not settle it in time.
+    /// [`Fault::Limit`] on too large a batch, which changes nothing.
     fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault>;
 
     /// Reads the applied state at a confirmed index: nothing acknowledged anywhere before this call is missing from
-    /// it. Returns that index. Costs one read of the anchor; commits wait while `look` runs.
+    /// it. Returns that index. Costs one read of the anchor, in a fleet a question to the leader and by it to a majority;
+    /// commits wait while `look` runs.
     ///
     /// # Errors
-    /// [`Fault::Anchor`] if another copy has committed since, [`Fault::Storage`] if the anchor cannot be read, and
-    /// [`Fault::Latched`] after a failure.
+    /// [`Fault::Anchor`] if another copy has committed since, [`Fault::Storage`] if the anchor cannot be read,
+    /// [`Fault::Unsettled`] if no majority of a fleet confirms it in time, and [`Fault::Latched`] after a failure.
     fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault>;
+
+    /// Looks at the state as it is applied here, which may lack what others have had acknowledged. Returns the index of the
+    /// last row in it. For hints, and for what a receipt of this journal's own has brought into it.
+    ///
+    /// # Errors
+    /// As [`Journal::read`], which is what a journal does that knows no other way.
+    fn look(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.read(look)
+    }
 
     /// The sealed bytes of the account's record if `generation` is its live generation, else `None`.
     ///
@@ -138,6 +149,10 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
         (**self).read(look)
+    }
+
+    fn look(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        (**self).look(look)
     }
 
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {

@@ -133,7 +133,8 @@ impl Evaluator {
     /// Holds each receipt against its KE1 and against the state.
     fn admit(&self, journal: &dyn Journal, granted: Vec<(Granted, Ke1)>) -> Vec<Result<Ready, Stop>> {
         let mut told = Vec::with_capacity(granted.len());
-        let index = journal.read(&mut |state| {
+        // Every receipt's row has been applied here, or the receipt waits: no other replica's state is asked for.
+        let index = journal.look(&mut |state| {
             told = granted.iter().map(|(receipt, _)| self.tell(state, receipt)).collect();
         });
         let index = match index {

@@ -159,7 +159,7 @@ impl Vault {
     fn keep_time(&self, idle: bool) -> Result<(), Fault> {
         if idle {
             let (now_s, mut time_s) = (self.clock.now_s()?, 0);
-            self.journal.read(&mut |state| time_s = state.time_s())?;
+            self.journal.look(&mut |state| time_s = state.time_s())?;
             if now_s > time_s {
                 self.journal.commit(now_s, Vec::new())?;
             }
@@ -172,7 +172,7 @@ impl Vault {
         let asked = commands.len();
         let time_s = self.clock.now_s()?;
         let mut forget = false;
-        self.journal.read(&mut |state| forget = state.has_forgettable())?;
+        self.journal.look(&mut |state| forget = state.has_forgettable())?;
         if forget {
             // As many as this batch may add, and some more: a flood of strangers does not outgrow `unknown_max`.
             let most = u16::try_from(asked).unwrap_or(u16::MAX).saturating_add(SWEEP_MAX);

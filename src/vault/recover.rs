@@ -64,7 +64,7 @@ impl Batch<'_> {
     /// Opens the login tickets of finishes and checks their KE3, in constant time.
     pub(super) fn prove(&self, finishes: Vec<Slotted<(AccountId, Request<'_>)>>) -> Vec<Outcome<Proven>> {
         let mut time_s = 0;
-        if let Err(fault) = self.vault.journal.read(&mut |state| time_s = state.time_s()) {
+        if let Err(fault) = self.vault.journal.look(&mut |state| time_s = state.time_s()) {
             return finishes.iter().map(|(slot, _)| (*slot, Err(Stop::from(fault.clone())))).collect();
         }
         let tickets: Vec<_> =

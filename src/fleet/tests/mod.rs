@@ -12,7 +12,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::link::{Call, Links};
-use super::replica::{Member, Replica, Timers, found};
+use super::replica::{Member, Replica, Settings, found};
 use crate::journal::{Anchor, ManualClock, MemoryAnchor};
 use crate::ledger::Policy;
 use crate::secret::Secret;
@@ -123,7 +123,7 @@ impl Fleet {
             anchor: Arc::clone(&place.anchor) as Arc<dyn Anchor>,
             clock: Arc::clone(&self.clock) as Arc<_>,
             links: Arc::new(Wire { net: Arc::clone(&self.net), from: number }),
-            timers: Timers::default(),
+            settings: Settings::default(),
         };
         let replica = Replica::open_on(place.log.clone(), place.checkpoint.clone(), member).await?;
         self.net.replicas.lock().unwrap().insert(number, replica);

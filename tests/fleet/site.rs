@@ -1,0 +1,282 @@
+//! A member's place in the simulation: its disk, its clock, and what runs there.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use strongroom::account::AccountId;
+use strongroom::error::{Fault, Refusal};
+use strongroom::fleet::{Call, Dialled, Dials, Links, Member, Replica, Settings, Streams, serve};
+use strongroom::journal::Clock;
+use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Verdict};
+use strongroom::secret::Secret;
+use strongroom::wrap::{Header, SEALED_LEN, Sealed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use turmoil::net::{TcpListener, TcpStream};
+
+use crate::disk::{CHECKPOINT, Dice, Disk, LOG};
+use crate::model::{Ask, Told};
+
+/// Where members speak to members, and people to members.
+const MEMBERS: u16 = 1;
+pub const PEOPLE: u16 = 2;
+/// When the simulation begins, in seconds.
+const BEGAN_S: i64 = 1_800_000_000;
+
+pub fn key() -> Secret<[u8; 32]> {
+    Secret::new([7; 32])
+}
+
+pub fn policy() -> Policy {
+    Policy::development()
+}
+
+pub fn settings() -> Settings {
+    // Small enough that checkpoints travel.
+    Settings { rows_kept: 5, patience: Duration::from_secs(3), ..Settings::default() }
+}
+
+pub fn name(number: u64) -> String {
+    format!("member-{number}")
+}
+
+pub struct Site {
+    pub number: u64,
+    pub disk: Mutex<Disk>,
+    /// How far its clock is ahead, in seconds.
+    pub ahead_s: Arc<AtomicI64>,
+    pub replica: Mutex<Option<Replica>>,
+    /// Whether a checkpoint is to be written.
+    pub checkpoint: AtomicBool,
+    /// How badly messages are treated on their way from here, in thousandths.
+    pub meddling: u64,
+    pub seed: u64,
+    /// What must not have happened.
+    pub wrongs: Arc<Mutex<Vec<String>>>,
+}
+
+struct SimClock(Arc<AtomicI64>);
+
+impl Clock for SimClock {
+    fn now_s(&self) -> Result<u64, Fault> {
+        let elapsed_s = turmoil::sim_elapsed().map_or(0, |it| it.as_secs() as i64);
+        Ok((BEGAN_S + elapsed_s + self.0.load(Ordering::Relaxed)) as u64)
+    }
+}
+
+struct Wire {
+    from: u64,
+}
+
+impl Dials for Wire {
+    type Stream = TcpStream;
+
+    fn dial<'a>(&'a self, _: u64, name: &'a str) -> Dialled<'a, TcpStream> {
+        Box::pin(async move {
+            let mut stream = TcpStream::connect((name, MEMBERS)).await?;
+            stream.write_u64(self.from).await?;
+            Ok(stream)
+        })
+    }
+}
+
+/// A way that loses replies, and says some things twice.
+struct Meddling {
+    streams: Arc<Streams<Wire>>,
+    dice: Mutex<Dice>,
+    per_mille: u64,
+}
+
+impl Links for Meddling {
+    fn call<'a>(&'a self, member: u64, name: &'a str, request: Vec<u8>) -> Call<'a> {
+        let (loses, repeats, wait) = {
+            let mut dice = self.dice.lock().unwrap();
+            (dice.below(1000) < self.per_mille, dice.below(1000) < self.per_mille, dice.below(1500))
+        };
+        if repeats {
+            let (streams, name, request) = (Arc::clone(&self.streams), name.to_owned(), request.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                streams.call(member, &name, request).await.ok();
+            });
+        }
+        Box::pin(async move {
+            let reply = self.streams.call(member, name, request).await?;
+            if loses { Err(io::ErrorKind::TimedOut.into()) } else { Ok(reply) }
+        })
+    }
+}
+
+impl Site {
+    /// Runs the member until the simulation stops it.
+    pub async fn run(self: Arc<Self>) -> turmoil::Result {
+        let disk = self.disk.lock().unwrap().clone();
+        let streams = Arc::new(Streams::new(Wire { from: self.number }));
+        let life = disk.anchored().sequence;
+        let dice = Mutex::new(Dice(self.seed ^ (self.number << 32) ^ life));
+        let member = Member {
+            number: self.number,
+            policy: policy(),
+            journal_key: key(),
+            anchor: disk.anchor(),
+            clock: Arc::new(SimClock(Arc::clone(&self.ahead_s))),
+            links: Arc::new(Meddling { streams, dice, per_mille: self.meddling }),
+            settings: settings(),
+        };
+        let replica = match Replica::open_on(disk.file(LOG), disk.file(CHECKPOINT), member).await {
+            Ok(replica) => replica,
+            Err(fault) => {
+                // The disk may die while it is opened. What it held must never contradict the anchor.
+                if !disk.is_dead() {
+                    self.wrongs.lock().unwrap().push(format!("member {} does not open: {fault}", self.number));
+                }
+                return std::future::pending().await;
+            }
+        };
+        *self.replica.lock().unwrap() = Some(replica.clone());
+        let members = TcpListener::bind(("0.0.0.0", MEMBERS)).await?;
+        let people = TcpListener::bind(("0.0.0.0", PEOPLE)).await?;
+        loop {
+            tokio::select! {
+                biased;
+                accepted = members.accept() => {
+                    let (mut stream, _) = accepted?;
+                    let replica = replica.clone();
+                    tokio::spawn(async move {
+                        let Ok(from) = stream.read_u64().await else { return };
+                        serve(stream, from, replica).await.ok();
+                    });
+                }
+                accepted = people.accept() => {
+                    let (mut stream, _) = accepted?;
+                    let replica = replica.clone();
+                    tokio::spawn(async move { answer(&mut stream, &replica).await.ok() });
+                }
+                () = tokio::time::sleep(Duration::from_millis(50)) => {
+                    if self.checkpoint.swap(false, Ordering::Relaxed) {
+                        replica.checkpoint().await.ok();
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub fn account(number: u8) -> AccountId {
+    AccountId([number; 32])
+}
+
+fn command(account: AccountId, ask: &Ask) -> Option<Command> {
+    let bytes = |number: u32| {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        bytes
+    };
+    match *ask {
+        Ask::Read => None,
+        Ask::Charge { ke1 } => {
+            let mut digest = [0; 16];
+            digest.copy_from_slice(&bytes(ke1)[..16]);
+            let current = KeyedDigest { key_number: 1, digest };
+            Some(Command::Charge { account, digests: Digests { current, previous: None } })
+        }
+        Ask::Clear { generation, ordinal } => {
+            Some(Command::Clear { account, generation, proof: Proof { ordinal, expiry_s: u64::MAX } })
+        }
+        Ask::Enrol { generation, finish } => {
+            let mut sealed = [finish as u8; SEALED_LEN];
+            sealed[..7].copy_from_slice(&Header { epoch: 1, key_number: 1 }.encode());
+            let sealed = Sealed::from_bytes(&sealed).expect("a header and filler");
+            Some(Command::Enrol { account, generation, expiry_s: u64::MAX, finish: bytes(finish), sealed })
+        }
+    }
+}
+
+/// What a member says to one person's question; `None` where it does not know.
+async fn ask(replica: &Replica, number: u8, ask: &Ask) -> Option<Told> {
+    let account = account(number);
+    let Some(command) = command(account, ask) else {
+        replica.confirm().await.ok()?;
+        let mut told = None;
+        let look = &mut |state: &strongroom::ledger::State| {
+            let it = state.account(&account);
+            told = Some(Told::Counters {
+                spent: it.map_or(0, |it| it.spent()),
+                generation: it.map_or(0, |it| it.generation()),
+                remaining: it.map_or(policy().attempts_max, |it| it.remaining(&policy())),
+            });
+        };
+        replica.look(look).ok()?;
+        return told;
+    };
+    let receipts = replica.commit(vec![command]).await.ok()?;
+    Some(match *receipts.first()?.verdict() {
+        Verdict::Charged { generation, ordinal, live, remaining, again } => {
+            Told::Charged { generation, ordinal, live, remaining, again }
+        }
+        Verdict::Cleared { again } => Told::Cleared { again },
+        Verdict::Enrolled { generation, again } => Told::Enrolled { generation, again },
+        Verdict::Refused(Refusal::Exhausted) => Told::Exhausted,
+        Verdict::Refused(Refusal::LifetimeUsed) => Told::LifetimeUsed,
+        Verdict::Refused(Refusal::Stale) => Told::Stale,
+        other => panic!("nobody asked for {other:?}"),
+    })
+}
+
+/// The way of a question over the simulated network: its fields in big-endian numbers.
+pub async fn send(stream: &mut TcpStream, account: u8, ask: &Ask) -> io::Result<Option<Told>> {
+    let words = match *ask {
+        Ask::Read => [0, 0, 0],
+        Ask::Charge { ke1 } => [1, ke1, 0],
+        Ask::Clear { generation, ordinal } => [2, generation, ordinal],
+        Ask::Enrol { generation, finish } => [3, generation, finish],
+    };
+    stream.write_u8(account).await?;
+    for word in words {
+        stream.write_u32(word).await?;
+    }
+    let mut words = [0; 6];
+    for word in &mut words {
+        *word = stream.read_u32().await?;
+    }
+    let [kind, one, two, three, four, again] = words;
+    let again = again == 1;
+    Ok(match kind {
+        1 => Some(Told::Charged { generation: one, ordinal: two, live: three == 1, remaining: four, again }),
+        2 => Some(Told::Cleared { again }),
+        3 => Some(Told::Enrolled { generation: one, again }),
+        4 => Some(Told::Counters { spent: one, generation: two, remaining: three }),
+        5 => Some(Told::Exhausted),
+        6 => Some(Told::Stale),
+        7 => Some(Told::LifetimeUsed),
+        _ => None,
+    })
+}
+
+async fn answer(stream: &mut TcpStream, replica: &Replica) -> io::Result<()> {
+    let account = stream.read_u8().await?;
+    let [kind, one, two] = [stream.read_u32().await?, stream.read_u32().await?, stream.read_u32().await?];
+    let question = match kind {
+        1 => Ask::Charge { ke1: one },
+        2 => Ask::Clear { generation: one, ordinal: two },
+        3 => Ask::Enrol { generation: one, finish: two },
+        _ => Ask::Read,
+    };
+    let words = match ask(replica, account, &question).await {
+        Some(Told::Charged { generation, ordinal, live, remaining, again }) => {
+            [1, generation, ordinal, live.into(), remaining, again.into()]
+        }
+        Some(Told::Cleared { again }) => [2, 0, 0, 0, 0, again.into()],
+        Some(Told::Enrolled { generation, again }) => [3, generation, 0, 0, 0, again.into()],
+        Some(Told::Counters { spent, generation, remaining }) => [4, spent, generation, remaining, 0, 0],
+        Some(Told::Exhausted) => [5, 0, 0, 0, 0, 0],
+        Some(Told::Stale) => [6, 0, 0, 0, 0, 0],
+        Some(Told::LifetimeUsed) => [7, 0, 0, 0, 0, 0],
+        None => [0; 6],
+    };
+    for word in words {
+        stream.write_u32(word).await?;
+    }
+    Ok(())
+}

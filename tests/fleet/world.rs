@@ -1,0 +1,412 @@
+//! One run of a simulated fleet, from one seed: members, people who ask, and everything that may go wrong.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use strongroom::fleet;
+use turmoil::net::TcpStream;
+use turmoil::{Builder, Sim};
+
+use crate::disk::{Dice, Disk, LOG, Lie, Survive};
+use crate::model::{Ask, Call, Told, unexplained};
+use crate::site::{self, PEOPLE, Site, name};
+
+const ACCOUNTS: u64 = 6;
+const PERSONS: u64 = 5;
+/// Questions of each.
+const QUESTIONS: u64 = 24;
+/// For how long things go wrong, of the simulation's time.
+const TROUBLE: Duration = Duration::from_secs(25);
+/// By when all must be well again.
+const HEALED: Duration = Duration::from_secs(60);
+
+/// What is planted, to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    Nothing,
+    /// Members acknowledge before their disks have it.
+    NoSync,
+}
+
+/// What came of a run.
+pub struct Outcome {
+    /// What happened, a line each, the same whenever this seed runs.
+    pub log: Vec<String>,
+    /// What must not have happened.
+    pub wrongs: Vec<String>,
+    pub answered: usize,
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+fn note(log: &Log, line: String) {
+    let at = turmoil::sim_elapsed().unwrap_or_default().as_millis();
+    log.lock().unwrap().push(format!("{at:>6} {line}"));
+}
+
+/// What people know, and what they have been told.
+#[derive(Default)]
+struct Book {
+    calls: Vec<Call>,
+    moments: u64,
+}
+
+impl Book {
+    fn moment(&mut self) -> u64 {
+        self.moments += 1;
+        self.moments
+    }
+}
+
+pub fn run(seed: u64, planted: Planted) -> Outcome {
+    fleet::seed_timers(seed);
+    let mut dice = Dice(seed);
+    let count = if dice.below(3) == 0 { 5 } else { 3 };
+    let members: BTreeMap<_, _> = (1..=count).map(|it| (it, name(it))).collect();
+    let (log, wrongs) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
+    let mut sim = Builder::new()
+        .simulation_duration(Duration::from_secs(600))
+        .tick_duration(Duration::from_millis(2))
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(5 + dice.below(40)))
+        .tcp_capacity(4096)
+        .rng_seed(seed)
+        .build();
+    let meddling = [0, 5, 30][dice.below(3) as usize];
+    let sites: Vec<_> = members
+        .keys()
+        .map(|number| {
+            let disk = if planted == Planted::NoSync { Disk::lying(Lie::NoSync(LOG)) } else { Disk::new() };
+            fleet::found(disk.file(LOG), &site::policy(), &site::key(), &members).expect("an empty disk");
+            let ahead_s = Arc::new(AtomicI64::new(dice.below(200) as i64 - 100));
+            Arc::new(Site {
+                number: *number,
+                disk: Mutex::new(disk),
+                ahead_s,
+                replica: Mutex::new(None),
+                checkpoint: AtomicBool::new(false),
+                meddling,
+                seed,
+                wrongs: Arc::clone(&wrongs),
+            })
+        })
+        .collect();
+    for site in &sites {
+        let site = Arc::clone(site);
+        sim.host(name(site.number), move || Arc::clone(&site).run());
+    }
+    let book = Arc::new(Mutex::new(Book::default()));
+    let done = Arc::new(AtomicI64::new(0));
+    for person in 0..PERSONS {
+        let person = Person {
+            number: person,
+            members: count,
+            dice: Dice(seed ^ (person + 1).wrapping_mul(0x1234_5678_9abc_def1)),
+            book: Arc::clone(&book),
+            log: Arc::clone(&log),
+            generations: BTreeMap::new(),
+            charges: Vec::new(),
+            asked: Vec::new(),
+        };
+        let done = Arc::clone(&done);
+        sim.client(format!("person-{}", person.number), async move {
+            person.live(&done).await;
+            Ok(())
+        });
+    }
+    let mut trouble = Trouble { sites: &sites, dice, log: &log, down: BTreeMap::new(), next: Duration::from_secs(2) };
+    while done.load(Ordering::Relaxed) < PERSONS as i64 || sim.elapsed() < TROUBLE {
+        sim.step().expect("the simulation goes on");
+        if sim.elapsed() < TROUBLE {
+            trouble.come(&mut sim);
+        } else {
+            trouble.heal(&mut sim);
+        }
+        if sim.elapsed() > TROUBLE + HEALED {
+            wrongs.lock().unwrap().push("people are not answered although all is well".to_owned());
+            break;
+        }
+    }
+    trouble.heal(&mut sim);
+    settle(&mut sim, &sites, &book, &wrongs, &log, count);
+    let book = book.lock().unwrap();
+    let mut wrongs = wrongs.lock().unwrap().clone();
+    wrongs.extend(unexplained(&book.calls));
+    let answered = book.calls.iter().filter(|call| call.told.is_some()).count();
+    let log = log.lock().unwrap().clone();
+    Outcome { log, wrongs, answered }
+}
+
+/// Once all is well every member has the same state, and somebody reads every account.
+fn settle(
+    sim: &mut Sim<'_>,
+    sites: &[Arc<Site>],
+    book: &Arc<Mutex<Book>>,
+    wrongs: &Arc<Mutex<Vec<String>>>,
+    log: &Log,
+    members: u64,
+) {
+    let read = Arc::new(AtomicBool::new(false));
+    let person = Person {
+        number: 99,
+        members,
+        dice: Dice(1),
+        book: Arc::clone(book),
+        log: Arc::clone(log),
+        generations: BTreeMap::new(),
+        charges: Vec::new(),
+        asked: Vec::new(),
+    };
+    let (done, mut person) = (Arc::clone(&read), person);
+    sim.client("reader", async move {
+        for account in 0..ACCOUNTS as u8 {
+            for member in 1..=members {
+                // Until it is answered.
+                while person.ask(member, account, Ask::Read).await.is_none() {}
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        Ok(())
+    });
+    let until = sim.elapsed() + HEALED;
+    while !read.load(Ordering::Relaxed) {
+        if sim.elapsed() > until {
+            wrongs.lock().unwrap().push("members do not answer although all is well".to_owned());
+            return;
+        }
+        sim.step().expect("the simulation goes on");
+    }
+    // Followers hear of the last commit with the next sign of life.
+    let until = sim.elapsed() + Duration::from_secs(3);
+    while sim.elapsed() < until {
+        sim.step().expect("the simulation goes on");
+    }
+    let states: Vec<_> = sites
+        .iter()
+        .map(|site| {
+            let mut bytes = Vec::new();
+            let replica = site.replica.lock().unwrap();
+            let looked = replica.as_ref().map(|it| it.look(&mut |state| bytes = state.encode()));
+            (looked, bytes)
+        })
+        .collect();
+    if states.iter().any(|state| *state != states[0]) {
+        wrongs.lock().unwrap().push("members have come to two states".to_owned());
+    }
+}
+
+struct Person {
+    number: u64,
+    members: u64,
+    dice: Dice,
+    book: Arc<Mutex<Book>>,
+    log: Log,
+    /// The last generation heard of, by account.
+    generations: BTreeMap<u8, u32>,
+    /// Charges on records that lived: account, generation, ordinal.
+    charges: Vec<(u8, u32, u32)>,
+    /// What was asked before.
+    asked: Vec<(u8, Ask)>,
+}
+
+impl Person {
+    async fn live(mut self, done: &AtomicI64) {
+        for question in 0..QUESTIONS {
+            let pause = self.dice.below(1200);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let (account, ask) = self.think(question as u32);
+            let mut member = 1 + self.dice.below(self.members);
+            let mut told = self.ask(member, account, ask.clone()).await;
+            if told.is_none() && self.dice.below(2) == 0 {
+                member = 1 + self.dice.below(self.members);
+                told = self.ask(member, account, ask.clone()).await;
+            }
+            match told {
+                Some(Told::Charged { generation, ordinal, live: true, .. }) => {
+                    self.generations.insert(account, generation);
+                    self.charges.push((account, generation, ordinal));
+                }
+                Some(Told::Enrolled { generation, .. } | Told::Counters { generation, .. }) => {
+                    self.generations.insert(account, generation);
+                }
+                _ => {}
+            }
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn think(&mut self, question: u32) -> (u8, Ask) {
+        let account = self.dice.below(ACCOUNTS) as u8;
+        let number = self.number as u32 * 1000 + question;
+        let ask = match self.dice.below(100) {
+            0..12 if !self.asked.is_empty() => {
+                let at = self.dice.below(self.asked.len() as u64) as usize;
+                return self.asked[at].clone();
+            }
+            0..52 => Ask::Charge { ke1: number },
+            52..67 if !self.charges.is_empty() => {
+                let at = self.dice.below(self.charges.len() as u64) as usize;
+                let (account, generation, ordinal) = self.charges.swap_remove(at);
+                return (account, Ask::Clear { generation, ordinal });
+            }
+            52..82 => {
+                let generation = self.generations.get(&account).copied().unwrap_or(0);
+                Ask::Enrol { generation, finish: number }
+            }
+            _ => Ask::Read,
+        };
+        if ask != Ask::Read {
+            self.asked.push((account, ask.clone()));
+        }
+        (account, ask)
+    }
+
+    async fn ask(&mut self, member: u64, account: u8, ask: Ask) -> Option<Told> {
+        let call = {
+            let mut book = self.book.lock().unwrap();
+            let asked_at = book.moment();
+            book.calls.push(Call { account, ask: ask.clone(), asked_at, told: None });
+            book.calls.len() - 1
+        };
+        let asking = async {
+            let mut stream = TcpStream::connect((name(member), PEOPLE)).await?;
+            site::send(&mut stream, account, &ask).await
+        };
+        let told = tokio::time::timeout(Duration::from_secs(8), asking).await.ok().and_then(Result::ok).flatten();
+        note(&self.log, format!("person {} asks member {member} of {account}: {ask:?} {told:?}", self.number));
+        if let Some(told) = &told {
+            let mut book = self.book.lock().unwrap();
+            let at = book.moment();
+            book.calls[call].told = Some((at, told.clone()));
+        } else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        told
+    }
+}
+
+/// Everything that may go wrong.
+struct Trouble<'a> {
+    sites: &'a [Arc<Site>],
+    dice: Dice,
+    log: &'a Log,
+    /// Members that are down, and until when.
+    down: BTreeMap<u64, Duration>,
+    next: Duration,
+}
+
+impl Trouble<'_> {
+    fn come(&mut self, sim: &mut Sim<'_>) {
+        let now = sim.elapsed();
+        let back: Vec<_> = self.down.iter().filter(|(_, until)| **until <= now).map(|(number, _)| *number).collect();
+        back.into_iter().for_each(|number| self.start(sim, number));
+        if now < self.next {
+            return;
+        }
+        self.next = now + Duration::from_millis(100 + self.dice.below(1500));
+        let (one, other) = (self.any(), self.any());
+        match self.dice.below(10) {
+            0 | 1 => self.crash(sim, one),
+            2 => {
+                let (at, half) = (1 + self.dice.below(60), self.dice.below(2) == 0);
+                self.say(sim, format!("the disk of {one} fails at operation {at}"));
+                self.site(one).disk.lock().unwrap().fail_at(at, half);
+                self.down.insert(one, now + Duration::from_millis(500 + self.dice.below(3000)));
+            }
+            3 if one != other => {
+                self.say(sim, format!("{one} and {other} are cut"));
+                sim.partition(name(one), name(other));
+            }
+            4 if one != other => {
+                self.say(sim, format!("{one} does not reach {other}"));
+                sim.partition_oneway(name(one), name(other));
+            }
+            5 => {
+                self.say(sim, format!("{one} is cut off"));
+                for site in self.sites.iter().filter(|site| site.number != one) {
+                    sim.partition(name(one), name(site.number));
+                }
+            }
+            6 | 7 => {
+                self.say(sim, "the network heals".to_owned());
+                self.repair(sim);
+            }
+            8 => {
+                self.say(sim, format!("{one} writes a checkpoint"));
+                self.site(one).checkpoint.store(true, Ordering::Relaxed);
+            }
+            _ => {
+                let ahead_s = [-100_000, -200, 0, 200, 100_000][self.dice.below(5) as usize];
+                self.say(sim, format!("the clock of {one} is {ahead_s} s ahead"));
+                self.site(one).ahead_s.store(ahead_s, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn say(&self, sim: &Sim<'_>, line: String) {
+        self.log.lock().unwrap().push(format!("{:>6} {line}", sim.elapsed().as_millis()));
+    }
+
+    fn any(&mut self) -> u64 {
+        1 + self.dice.below(self.sites.len() as u64)
+    }
+
+    fn site(&self, number: u64) -> Arc<Site> {
+        Arc::clone(&self.sites[number as usize - 1])
+    }
+
+    fn crash(&mut self, sim: &mut Sim<'_>, number: u64) {
+        if self.down.contains_key(&number) {
+            return;
+        }
+        self.say(sim, format!("{number} crashes"));
+        self.stop(sim, number);
+        self.down.insert(number, sim.elapsed() + Duration::from_millis(50 + self.dice.below(4000)));
+    }
+
+    /// The power goes: what was not synced is lost, or is not.
+    fn stop(&mut self, sim: &mut Sim<'_>, number: u64) {
+        let site = self.site(number);
+        site.disk.lock().unwrap().fail_at(1, false);
+        sim.crash(name(number));
+        *site.replica.lock().unwrap() = None;
+    }
+
+    fn start(&mut self, sim: &mut Sim<'_>, number: u64) {
+        self.down.remove(&number);
+        if sim.is_host_running(name(number)) {
+            self.stop(sim, number);
+        }
+        let survive = [Survive::Nothing, Survive::Kill, Survive::Some(4), Survive::Prefix][self.dice.below(4) as usize];
+        self.say(sim, format!("{number} starts, of its cache survives {survive:?}"));
+        let site = self.site(number);
+        let after = site.disk.lock().unwrap().after(survive, &mut self.dice);
+        *site.disk.lock().unwrap() = after;
+        sim.bounce(name(number));
+    }
+
+    fn repair(&self, sim: &Sim<'_>) {
+        for one in self.sites {
+            for other in self.sites.iter().filter(|it| it.number > one.number) {
+                sim.repair(name(one.number), name(other.number));
+            }
+        }
+    }
+
+    fn heal(&mut self, sim: &mut Sim<'_>) {
+        if self.next == Duration::MAX {
+            return;
+        }
+        self.next = Duration::MAX;
+        self.say(sim, "all is well".to_owned());
+        self.repair(sim);
+        for number in 1..=self.sites.len() as u64 {
+            self.site(number).ahead_s.store(0, Ordering::Relaxed);
+            if self.down.contains_key(&number) || self.site(number).disk.lock().unwrap().is_dead() {
+                self.start(sim, number);
+            }
+        }
+    }
+}
