@@ -343,15 +343,21 @@ impl Log {
             return Err(Fault::Damaged("rows were to leave that no checkpoint has".to_owned()));
         };
         let first = tail.first_index();
+        if upto.index < first {
+            return Ok(false);
+        }
+        // Otherwise a checkpoint has come in the place of rows that were never here, or were others.
         let jumps = tail.at(upto.index).is_none_or(|it| it.id != upto);
         let (until, purged) = if jumps {
-            // A snapshot has come in the place of rows that were never here, or were others.
+            if base.id != upto {
+                return Err(Fault::Damaged("rows were to leave that are not the log's".to_owned()));
+            }
             (u64::MAX, base)
         } else {
             let until = upto.index.min(first.saturating_add(PURGE_MAX - 1));
             match tail.at(until) {
-                Some(place) if until >= first => (until, place),
-                _ => return Ok(false),
+                Some(place) => (until, place),
+                None => return Err(Fault::Damaged("the log has a gap".to_owned())),
             }
         };
         write_meta_with(store, keys, *member, PURGED, Some(until), |writer| {

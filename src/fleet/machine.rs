@@ -102,6 +102,8 @@ struct Shared {
     closing: AtomicBool,
 }
 
+type Meta = SnapshotMeta<u64, openraft::BasicNode>;
+
 /// A checkpoint as openraft hands it around.
 pub(super) enum Carried {
     /// To be sent.
@@ -110,10 +112,13 @@ pub(super) enum Carried {
     Here,
 }
 
+/// Held while a checkpoint is written, or one arrives.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
 /// A checkpoint that is arriving.
 pub(super) struct Arriving {
     incoming: Incoming,
-    turn: OwnedMutexGuard<()>,
+    turn: Turn,
 }
 
 /// What is loaded before the log can be.
@@ -203,15 +208,18 @@ impl Machine {
     }
 
     /// All of it is here: if it is what its root says it takes the place of the state, unless that is further already.
-    /// This is done before openraft hears of the snapshot, because openraft lets go of the rows before it installs one.
-    pub(super) fn install(&self, arriving: Arriving) -> Result<Snapshot<Consensus>, Fault> {
+    /// This is done before openraft hears of the snapshot, because openraft lets go of the rows before it installs one. What
+    /// comes with it is held until openraft has: no other checkpoint may take this one's place meanwhile.
+    pub(super) fn install(&self, arriving: Arriving) -> Result<(Snapshot<Consensus>, Turn), Fault> {
         let Arriving { incoming, turn } = arriving;
         let proven = shielded(|| incoming.prove(self.0.log.keys()))?;
         let book = Book::decode(&proven.loaded().beside)?;
         let meta = meta_of(&proven.loaded().base, &book);
         self.0.log.latch().close_on(shielded(|| self.replace(proven, book)))?;
-        drop(turn);
-        Ok(Snapshot { meta, snapshot: Box::new(Carried::Here) })
+        // A checkpoint may have come before of which openraft would not hear, from a leader that was one no longer.
+        let here = self.0.log.latch().close_on(shielded(|| self.last_checkpoint()))?;
+        let meta = here.map(|(here, _)| here).filter(|here| here.last_log_id > meta.last_log_id).unwrap_or(meta);
+        Ok((Snapshot { meta, snapshot: Box::new(Carried::Here) }, turn))
     }
 
     fn replace(&self, proven: Proven, next: Book) -> Result<(), Fault> {
@@ -265,8 +273,16 @@ impl Machine {
         Ok(())
     }
 
+    /// The checkpoint in the file.
+    fn last_checkpoint(&self) -> Result<Option<(Meta, Outgoing)>, Fault> {
+        let Some(outgoing) = self.0.kept.outgoing()? else { return Ok(None) };
+        let (base, _, contents) = Base::decode(self.0.log.keys(), outgoing.head())?;
+        let (_, beside) = checkpoint::split_contents(&contents)?;
+        Ok(Some((meta_of(&base, &Book::decode(&beside)?), outgoing)))
+    }
+
     /// Where the next checkpoint is to stand, if one can be written now.
-    fn cut(&self) -> Result<Option<(Cut, Place, Base, OwnedMutexGuard<()>)>, Fault> {
+    fn cut(&self) -> Result<Option<(Cut, Place, Base, Turn)>, Fault> {
         let Shared { log, kept, book, base, turn, applied, .. } = &*self.0;
         let Ok(turn) = Arc::clone(turn).try_lock_owned() else { return Ok(None) };
         let book = lock(book)?;
@@ -291,7 +307,7 @@ pub(super) fn commands_of(proposal: &Proposal) -> Result<Vec<crate::ledger::Comm
     reader.finish().map(|()| commands)
 }
 
-fn meta_of(base: &Base, book: &Book) -> SnapshotMeta<u64, openraft::BasicNode> {
+fn meta_of(base: &Base, book: &Book) -> Meta {
     let snapshot_id = base.root.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     SnapshotMeta { last_log_id: base.last.map(to_raft), last_membership: book.membership.clone(), snapshot_id }
 }
@@ -303,7 +319,7 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fault> {
 /// Writes a checkpoint beside the machine.
 pub(super) struct Builder {
     machine: Machine,
-    cut: Result<Option<(Cut, Place, Base, OwnedMutexGuard<()>)>, Fault>,
+    cut: Result<Option<(Cut, Place, Base, Turn)>, Fault>,
 }
 
 impl RaftSnapshotBuilder<Consensus> for Builder {
@@ -354,7 +370,7 @@ impl RaftStateMachine<Consensus> for Machine {
 
     async fn install_snapshot(
         &mut self,
-        _: &SnapshotMeta<u64, openraft::BasicNode>,
+        _: &Meta,
         _: Box<Carried>,
     ) -> Result<(), StorageError> {
         Ok(())
@@ -362,11 +378,8 @@ impl RaftStateMachine<Consensus> for Machine {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Consensus>>, StorageError> {
         self.settle(|| {
-            let Some(outgoing) = self.0.kept.outgoing()? else { return Ok(None) };
-            let (base, _, contents) = Base::decode(self.0.log.keys(), outgoing.head())?;
-            let (_, beside) = checkpoint::split_contents(&contents)?;
-            let meta = meta_of(&base, &Book::decode(&beside)?);
-            Ok(Some(Snapshot { meta, snapshot: Box::new(Carried::Outgoing(outgoing)) }))
+            let checkpoint = self.last_checkpoint()?;
+            Ok(checkpoint.map(|(meta, outgoing)| Snapshot { meta, snapshot: Box::new(Carried::Outgoing(outgoing)) }))
         })
     }
 }
