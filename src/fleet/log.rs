@@ -8,16 +8,18 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
 use redb::{ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
 use subtle::ConstantTimeEq;
+use tokio::sync::Notify;
 
 use super::consensus::{
     Consensus, Entry, Membership, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft, vote_for,
 };
+use super::planted::{Mistake, makes};
 use super::row;
 use crate::error::Fault;
 use crate::journal::checkpoint::Base;
@@ -40,6 +42,8 @@ const RECENT_BYTES: usize = 32 << 20;
 const ROW_OVERHEAD: u64 = 128;
 /// Rows that leave the log in one transaction, for which batches wait.
 const PURGE_MAX: u64 = 64;
+/// Between two looks whether the installation of a checkpoint has failed.
+const INSTALL_LOOK: Duration = Duration::from_millis(100);
 
 /// A place in a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,8 @@ struct Shared {
     latch: Latch,
     /// Held over every write.
     tail: Mutex<Tail>,
+    /// Told when a checkpoint is installed.
+    installed: Notify,
 }
 
 struct Tail {
@@ -75,6 +81,8 @@ struct Tail {
     base: Option<Place>,
     /// Size of the rows since then.
     bytes: u64,
+    /// Up to here rows leave once the checkpoint that has them is installed: openraft lets go of them before.
+    leaving: Option<LogId>,
 }
 
 impl Tail {
@@ -168,6 +176,7 @@ impl Log {
             recent_bytes: 0,
             base: base_place,
             bytes: 0,
+            leaving: None,
         };
         read_rows(&store, &keys, policy, &mut tail)?;
         let anchored = Place { id: held.last, chain: held.chain };
@@ -200,7 +209,15 @@ impl Log {
             latch.advance_root(base.root)?;
         }
         let policy = policy.clone();
-        Ok(Log(Arc::new(Shared { keys, policy, member, store, latch, tail: Mutex::new(tail) })))
+        Ok(Log(Arc::new(Shared {
+            keys,
+            policy,
+            member,
+            store,
+            latch,
+            tail: Mutex::new(tail),
+            installed: Notify::new(),
+        })))
     }
 
     /// Which life this is: how often the anchor had moved when the log was opened, or since.
@@ -221,11 +238,6 @@ impl Log {
         let tail = self.tail()?;
         let place = tail.at(id.index).or(tail.base.filter(|base| base.id.index == id.index));
         Ok(place.filter(|it| it.id == *id).map(|it| it.chain))
-    }
-
-    /// The last row.
-    pub(super) fn last(&self) -> Result<Option<Place>, Fault> {
-        Ok(self.tail()?.last())
     }
 
     /// A member has another row under an id that this log has too: two histories, and no telling which one people were
@@ -250,16 +262,35 @@ impl Log {
 
     /// A checkpoint has come from another replica, and is on the disk: from here on the log goes on behind it.
     pub(super) fn installed(&self, base: Place, root: [u8; 32]) -> Result<(), Fault> {
-        let mut tail = self.tail()?;
-        let latch = &self.0.latch;
-        if tail.last().is_none_or(|last| last.id < base.id) {
-            let held = latch.held();
-            latch.close_on(latch.advance_fleet(held.vote, base.id, base.chain))?;
+        let leaving = {
+            let mut tail = self.tail()?;
+            let latch = &self.0.latch;
+            if tail.last().is_none_or(|last| last.id < base.id) {
+                latch.advance_fleet(latch.held().vote, base.id, base.chain)?;
+            }
+            latch.advance_root(root)?;
+            tail.base = Some(base);
+            tail.bytes = 0;
+            tail.leaving
+        };
+        if let Some(leaving) = leaving {
+            while self.let_go(leaving)? {}
+            self.tail()?.leaving = None;
         }
-        latch.close_on(latch.advance_root(root))?;
-        tail.base = Some(base);
-        tail.bytes = 0;
+        self.0.installed.notify_waiters();
         Ok(())
+    }
+
+    /// Waits while a checkpoint is being installed: what is written next goes on behind it.
+    async fn settled(&self) -> Result<(), Fault> {
+        loop {
+            let installed = self.0.installed.notified();
+            if self.tail()?.leaving.is_none() {
+                return Ok(());
+            }
+            // A failure of the installation has closed the log.
+            tokio::time::timeout(INSTALL_LOOK, installed).await.ok();
+        }
     }
 
     fn tail(&self) -> Result<MutexGuard<'_, Tail>, Fault> {
@@ -307,8 +338,10 @@ impl Log {
             leader_of(&vote.leader_id).write(writer);
             writer.flag(vote.committed);
         })?;
-        let held = latch.held();
-        latch.advance_fleet(leader_of(&vote.leader_id), held.last, held.chain)?;
+        if !makes(Mistake::VoteNotAnchored) {
+            let held = latch.held();
+            latch.advance_fleet(leader_of(&vote.leader_id), held.last, held.chain)?;
+        }
         tail.vote = Some(*vote);
         Ok(())
     }
@@ -340,7 +373,8 @@ impl Log {
         let Shared { keys, member, store, .. } = &*self.0;
         let mut tail = self.tail()?;
         let Some(base) = tail.base.filter(|base| base.id >= upto) else {
-            return Err(Fault::Damaged("rows were to leave that no checkpoint has".to_owned()));
+            tail.leaving = Some(upto);
+            return Ok(false);
         };
         let first = tail.first_index();
         if upto.index < first {
@@ -609,12 +643,14 @@ impl RaftLogStorage<Consensus> for Log {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<_> = entries.into_iter().collect();
+        self.settled().await.map_err(raft_fault)?;
         self.settle(|| self.append_rows(entries))?;
         callback.log_io_completed(Ok(()));
         Ok(())
     }
 
     async fn truncate(&mut self, log_id: RaftLogId) -> Result<(), StorageError> {
+        self.settled().await.map_err(raft_fault)?;
         self.settle(|| self.cut_off(log_id.index))
     }
 

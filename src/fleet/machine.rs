@@ -17,6 +17,7 @@ use super::consensus::{
     write_membership,
 };
 use super::log::{Log, Place, raft_fault};
+use super::planted::{Mistake, makes};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::carried::{Incoming, Outgoing, Proven};
@@ -46,7 +47,7 @@ impl Book {
     fn admits(&mut self, origin: &Origin) -> bool {
         let last = self.origins.entry(origin.member).or_default();
         let this = (origin.life, origin.sequence);
-        let fresh = *last < this;
+        let fresh = *last < this || makes(Mistake::AppliesTwice);
         if fresh {
             *last = this;
         }
@@ -108,7 +109,9 @@ type Meta = SnapshotMeta<u64, openraft::BasicNode>;
 pub(super) enum Carried {
     /// To be sent.
     Outgoing(Outgoing),
-    /// Here already: written here, or installed before openraft heard of it.
+    /// To be installed.
+    Arrived(Box<Proven>, Turn),
+    /// Written here: nothing is to be done with it.
     Here,
 }
 
@@ -207,31 +210,24 @@ impl Machine {
         shielded(|| arriving.incoming.take(self.0.log.keys(), part))
     }
 
-    /// All of it is here: if it is what its root says it takes the place of the state, unless that is further already.
-    /// This is done before openraft hears of the snapshot, because openraft lets go of the rows before it installs one. What
-    /// comes with it is held until openraft has: no other checkpoint may take this one's place meanwhile.
-    pub(super) fn install(&self, arriving: Arriving) -> Result<(Snapshot<Consensus>, Turn), Fault> {
+    /// All of it is here: a snapshot for openraft, if it is what its root says.
+    pub(super) fn prove(&self, arriving: Arriving) -> Result<Snapshot<Consensus>, Fault> {
         let Arriving { incoming, turn } = arriving;
         let proven = shielded(|| incoming.prove(self.0.log.keys()))?;
         let book = Book::decode(&proven.loaded().beside)?;
         let meta = meta_of(&proven.loaded().base, &book);
-        self.0.log.latch().close_on(shielded(|| self.replace(proven, book)))?;
-        // A checkpoint may have come before of which openraft would not hear, from a leader that was one no longer.
-        let here = self.0.log.latch().close_on(shielded(|| self.last_checkpoint()))?;
-        let meta = here.map(|(here, _)| here).filter(|here| here.last_log_id > meta.last_log_id).unwrap_or(meta);
-        Ok((Snapshot { meta, snapshot: Box::new(Carried::Here) }, turn))
+        Ok(Snapshot { meta, snapshot: Box::new(Carried::Arrived(Box::new(proven), turn)) })
     }
 
-    fn replace(&self, proven: Proven, next: Book) -> Result<(), Fault> {
+    /// The checkpoint takes the place of the state: on disk, then anchored, then the rows in it leave the log.
+    fn install(&self, proven: Proven) -> Result<(), Fault> {
         let Shared { log, kept, book, base, applied, .. } = &*self.0;
         let Some(last) = proven.loaded().base.last else {
             return Err(Fault::Damaged("a checkpoint of nothing".to_owned()));
         };
         let mut book = lock(book)?;
-        if *applied.borrow() >= Some(last) {
-            return Ok(());
-        }
         let loaded = proven.commit(log.keys())?;
+        let next = Book::decode(&loaded.beside)?;
         log.installed(Place { id: last, chain: loaded.base.chain }, loaded.base.root)?;
         kept.install(loaded.state, last.index)?;
         *lock(base)? = loaded.base;
@@ -243,11 +239,9 @@ impl Machine {
     fn apply_entry(&self, entry: Entry) -> Result<(), Fault> {
         let Shared { book, kept, waiting, applied, .. } = &*self.0;
         let id = from_raft(&entry.log_id);
-        // Held to the end: a checkpoint may be about to take the state's place.
         let mut book = lock(book)?;
         if *applied.borrow() >= Some(id) {
-            // In the checkpoint that has just been installed.
-            return Ok(());
+            return Err(Fault::Damaged("a row was to be applied a second time".to_owned()));
         }
         let (mut time_s, mut commands, mut origin) = (0, Vec::new(), None);
         match entry.payload {
@@ -368,12 +362,11 @@ impl RaftStateMachine<Consensus> for Machine {
         Ok(Box::new(Carried::Here))
     }
 
-    async fn install_snapshot(
-        &mut self,
-        _: &Meta,
-        _: Box<Carried>,
-    ) -> Result<(), StorageError> {
-        Ok(())
+    async fn install_snapshot(&mut self, _: &Meta, snapshot: Box<Carried>) -> Result<(), StorageError> {
+        let Carried::Arrived(proven, turn) = *snapshot else { return Ok(()) };
+        let installed = super::blocking(|| self.settle(|| self.install(*proven)));
+        drop(turn);
+        installed
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Consensus>>, StorageError> {

@@ -8,6 +8,7 @@ mod log;
 mod machine;
 mod message;
 mod peers;
+mod planted;
 mod propose;
 mod replica;
 mod row;
@@ -17,6 +18,8 @@ pub use consensus::seed_timers;
 pub use journal::{Fleet, Waits, Work};
 pub use link::{Call, Links};
 pub use message::MESSAGE_MAX;
+#[cfg(feature = "planted")]
+pub use planted::{Mistake, plant};
 pub use replica::{Member, Replica, Settings, found, join};
 pub use stream::{Dialled, Dials, Streams, serve};
 

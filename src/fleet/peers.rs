@@ -17,6 +17,7 @@ use super::link::Links;
 use super::log::{Log, Place, raft_fault};
 use super::machine::Carried;
 use super::message::{Refused, Reply, Request};
+use super::planted::{Mistake, makes};
 use crate::error::Fault;
 
 /// Between two tries to reach a member.
@@ -144,7 +145,11 @@ impl RaftNetwork<Consensus> for Peer {
         let last = rpc.entries.last().map(|entry| from_raft(&entry.log_id)).or(previous.map(|it| it.id));
         let commit = rpc.leader_commit.as_ref().map(from_raft);
         let request = Request::Append { vote: rpc.vote, previous, commit, entries: rpc.entries };
-        match self.ask(&request, &option).await? {
+        let reply = match self.ask(&request, &option).await {
+            Err(_) if makes(Mistake::SilenceCounts) => return Ok(AppendEntriesResponse::Success),
+            reply => reply?,
+        };
+        match reply {
             Reply::Appended { chain } => {
                 // The member's history must be this one's, up to the last row it has taken (F5).
                 let own = last.map(|last| log.chain_at(&last)).transpose().map_err(fault)?.flatten();

@@ -489,20 +489,11 @@ impl Replica {
         let Some(it) = self.0.arriving.lock().await.take_if(|it| it.from == from) else {
             return Reply::Refused(Refused::Busy);
         };
-        match super::blocking(|| self.0.machine.install(it.arriving)) {
-            Ok((snapshot, turn)) => {
-                let raft = self.0.raft.clone();
-                // A task of its own, which does not end with the stream that this call came by.
-                let installs = tokio::spawn(async move {
-                    let response = raft.install_full_snapshot(vote, snapshot).await;
-                    drop(turn);
-                    response
-                });
-                match installs.await {
-                    Ok(Ok(response)) => Reply::Installed(response.vote),
-                    Ok(Err(_)) | Err(_) => Reply::Refused(Refused::Stopped),
-                }
-            }
+        match super::blocking(|| self.0.machine.prove(it.arriving)) {
+            Ok(snapshot) => match self.0.raft.install_full_snapshot(vote, snapshot).await {
+                Ok(response) => Reply::Installed(response.vote),
+                Err(_) => Reply::Refused(Refused::Stopped),
+            },
             Err(fault) => {
                 tracing::warn!(%fault, from, "a checkpoint is not what its root says");
                 Reply::Refused(Refused::Malformed)

@@ -47,6 +47,8 @@ pub struct Site {
     /// How far its clock is ahead, in seconds.
     pub ahead_s: Arc<AtomicI64>,
     pub replica: Mutex<Option<Replica>>,
+    /// Whether it is to refuse to open.
+    pub refuses: AtomicBool,
     /// Whether a checkpoint is to be written.
     pub checkpoint: AtomicBool,
     /// How badly messages are treated on their way from here, in thousandths.
@@ -125,7 +127,13 @@ impl Site {
             settings: settings(),
         };
         let replica = match Replica::open_on(disk.file(LOG), disk.file(CHECKPOINT), member).await {
-            Ok(replica) => replica,
+            Ok(replica) => {
+                if self.refuses.load(Ordering::Relaxed) {
+                    self.wrongs.lock().unwrap().push(format!("member {} runs on an older copy", self.number));
+                }
+                replica
+            }
+            Err(Fault::Anchor(_)) if self.refuses.load(Ordering::Relaxed) => return std::future::pending().await,
             Err(fault) => {
                 // The disk may die while it is opened. What it held must never contradict the anchor.
                 if !disk.is_dead() {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use strongroom::fleet;
+use strongroom::fleet::{self, Mistake};
+use strongroom::journal::Anchored;
 use turmoil::net::TcpStream;
 use turmoil::{Builder, Sim};
 
@@ -28,6 +29,10 @@ pub enum Planted {
     Nothing,
     /// Members acknowledge before their disks have it.
     NoSync,
+    /// A member that has lost its disk and its anchor comes back under its old number.
+    Amnesia,
+    /// In the fleet's own code.
+    Mistake(Mistake),
 }
 
 /// What came of a run.
@@ -62,6 +67,7 @@ impl Book {
 
 pub fn run(seed: u64, planted: Planted) -> Outcome {
     fleet::seed_timers(seed);
+    fleet::plant(if let Planted::Mistake(mistake) = planted { Some(mistake) } else { None });
     let mut dice = Dice(seed);
     let count = if dice.below(3) == 0 { 5 } else { 3 };
     let members: BTreeMap<_, _> = (1..=count).map(|it| (it, name(it))).collect();
@@ -86,6 +92,7 @@ pub fn run(seed: u64, planted: Planted) -> Outcome {
                 disk: Mutex::new(disk),
                 ahead_s,
                 replica: Mutex::new(None),
+                refuses: AtomicBool::new(false),
                 checkpoint: AtomicBool::new(false),
                 meddling,
                 seed,
@@ -116,7 +123,15 @@ pub fn run(seed: u64, planted: Planted) -> Outcome {
             Ok(())
         });
     }
-    let mut trouble = Trouble { sites: &sites, dice, log: &log, down: BTreeMap::new(), next: Duration::from_secs(2) };
+    let mut trouble = Trouble {
+        sites: &sites,
+        dice,
+        log: &log,
+        down: BTreeMap::new(),
+        older: BTreeMap::new(),
+        next: Duration::from_secs(2),
+        planted,
+    };
     while done.load(Ordering::Relaxed) < PERSONS as i64 || sim.elapsed() < TROUBLE {
         sim.step().expect("the simulation goes on");
         if sim.elapsed() < TROUBLE {
@@ -294,7 +309,10 @@ struct Trouble<'a> {
     log: &'a Log,
     /// Members that are down, and until when.
     down: BTreeMap<u64, Duration>,
+    /// A copy of a member's files that its host has kept, and the anchor as it was then.
+    older: BTreeMap<u64, ([Vec<u8>; 2], Anchored)>,
     next: Duration,
+    planted: Planted,
 }
 
 impl Trouble<'_> {
@@ -307,7 +325,7 @@ impl Trouble<'_> {
         }
         self.next = now + Duration::from_millis(100 + self.dice.below(1500));
         let (one, other) = (self.any(), self.any());
-        match self.dice.below(10) {
+        match self.dice.below(12) {
             0 | 1 => self.crash(sim, one),
             2 => {
                 let (at, half) = (1 + self.dice.below(60), self.dice.below(2) == 0);
@@ -334,6 +352,14 @@ impl Trouble<'_> {
                 self.repair(sim);
             }
             8 => {
+                self.say(sim, format!("the host of {one} keeps a copy"));
+                let disk = self.site(one).disk.lock().unwrap().clone();
+                if !disk.is_dead() {
+                    self.older.insert(one, (disk.bytes(), disk.anchored()));
+                }
+            }
+            9 => self.roll_back(sim, one),
+            10 => {
                 self.say(sim, format!("{one} writes a checkpoint"));
                 self.site(one).checkpoint.store(true, Ordering::Relaxed);
             }
@@ -374,6 +400,35 @@ impl Trouble<'_> {
         *site.replica.lock().unwrap() = None;
     }
 
+    /// The host starts a member on an older copy of its disk. It must not run, unless the copy is as new as the anchor.
+    fn roll_back(&mut self, sim: &mut Sim<'_>, number: u64) {
+        let Some((files, then)) = self.older.remove(&number) else { return };
+        if self.down.contains_key(&number) {
+            return;
+        }
+        self.stop(sim, number);
+        let site = self.site(number);
+        let real = site.disk.lock().unwrap().after(Survive::Kill, &mut self.dice);
+        let now = real.anchored();
+        let as_new = (then.vote, then.last, then.chain, then.root) == (now.vote, now.last, now.chain, now.root);
+        self.say(sim, format!("{number} starts on an older copy, as new as the anchor: {as_new}"));
+        let older = Disk::holding(files, now);
+        *site.disk.lock().unwrap() = older.clone();
+        site.refuses.store(!as_new, Ordering::Relaxed);
+        sim.bounce(name(number));
+        let until = sim.elapsed() + Duration::from_millis(300);
+        while sim.elapsed() < until {
+            sim.step().expect("the simulation goes on");
+        }
+        site.refuses.store(false, Ordering::Relaxed);
+        if !as_new {
+            // The operator finds the right one.
+            self.stop(sim, number);
+            *site.disk.lock().unwrap() = Disk::holding(real.bytes(), older.anchored());
+            sim.bounce(name(number));
+        }
+    }
+
     fn start(&mut self, sim: &mut Sim<'_>, number: u64) {
         self.down.remove(&number);
         if sim.is_host_running(name(number)) {
@@ -382,7 +437,12 @@ impl Trouble<'_> {
         let survive = [Survive::Nothing, Survive::Kill, Survive::Some(4), Survive::Prefix][self.dice.below(4) as usize];
         self.say(sim, format!("{number} starts, of its cache survives {survive:?}"));
         let site = self.site(number);
-        let after = site.disk.lock().unwrap().after(survive, &mut self.dice);
+        let mut after = site.disk.lock().unwrap().after(survive, &mut self.dice);
+        if self.planted == Planted::Amnesia {
+            after = Disk::new();
+            let members = self.sites.iter().map(|site| (site.number, name(site.number))).collect();
+            fleet::found(after.file(LOG), &site::policy(), &site::key(), &members).expect("an empty disk");
+        }
         *site.disk.lock().unwrap() = after;
         sim.bounce(name(number));
     }
