@@ -167,7 +167,12 @@ impl Log {
         if held.root != base.root && held.root != base.previous {
             return Err(Fault::Anchor("the checkpoint is an older copy, or of another fleet".to_owned()));
         }
-        let (vote, purged) = read_meta(&store, &keys, member)?;
+        let (mut vote, purged) = read_meta(&store, &keys, member)?;
+        // A leader that starts again must be elected again. It does not know how far it had committed, and would confirm
+        // reads that lack what was acknowledged; a new term's first row is behind all of that.
+        if let Some(vote) = vote.as_mut().filter(|vote| vote.leader_id.node_id == member) {
+            vote.committed = false;
+        }
         let mut tail = Tail {
             vote,
             purged,

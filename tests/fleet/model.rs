@@ -8,12 +8,14 @@ use std::time::Duration;
 use porcupine_rs::{CheckResult, Model, Operation};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
-pub const ATTEMPTS_MAX: u32 = 10;
-pub const LIFETIME_MAX: u32 = 50;
+pub(crate) const ATTEMPTS_MAX: u32 = 10;
+pub(crate) const LIFETIME_MAX: u32 = 50;
+/// Unanswered calls of an account that stateright's tester is asked about.
+const PENDING_MAX: usize = 2;
 
 /// What somebody asks of one account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Ask {
+pub(crate) enum Ask {
     Charge { ke1: u32 },
     Clear { generation: u32, ordinal: u32 },
     Enrol { generation: u32, finish: u32 },
@@ -22,7 +24,7 @@ pub enum Ask {
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Told {
+pub(crate) enum Told {
     Charged { generation: u32, ordinal: u32, live: bool, remaining: u32, again: bool },
     Cleared { again: bool },
     Enrolled { generation: u32, again: bool },
@@ -34,7 +36,7 @@ pub enum Told {
 
 /// An account, in the words of section 3 of the design.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Counters {
+pub(crate) struct Counters {
     spent: u32,
     cleared: u32,
     began: u32,
@@ -144,7 +146,7 @@ impl Model for OneAccount {
 
 /// One call: when it was made, when answered, and how.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     pub account: u8,
     pub ask: Ask,
     pub asked_at: u64,
@@ -152,16 +154,20 @@ pub struct Call {
 }
 
 /// The accounts whose calls have no order that explains them, with those calls.
-pub fn unexplained(calls: &[Call]) -> Vec<String> {
+pub(crate) fn unexplained(calls: &[Call]) -> Vec<String> {
     let mut by_account: BTreeMap<u8, Vec<&Call>> = BTreeMap::new();
     for call in calls {
         by_account.entry(call.account).or_default().push(call);
     }
     let mut found = Vec::new();
     for (account, calls) in by_account {
-        let (one, other) = (by_stateright(&calls), by_porcupine(&calls));
-        assert_eq!(one, other, "two checkers are of two opinions on account {account}: {calls:#?}");
-        if !one {
+        let explained = by_porcupine(&calls);
+        // stateright's tester tries a call that was never answered in every place.
+        if calls.iter().filter(|call| call.told.is_none()).count() <= PENDING_MAX {
+            let other = by_stateright(&calls);
+            assert_eq!(explained, other, "two checkers are of two opinions on account {account}: {calls:#?}");
+        }
+        if !explained {
             found.push(format!("account {account}: {calls:#?}"));
         }
     }

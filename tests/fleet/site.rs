@@ -20,28 +20,28 @@ use crate::model::{Ask, Told};
 
 /// Where members speak to members, and people to members.
 const MEMBERS: u16 = 1;
-pub const PEOPLE: u16 = 2;
+pub(crate) const PEOPLE: u16 = 2;
 /// When the simulation begins, in seconds.
 const BEGAN_S: i64 = 1_800_000_000;
 
-pub fn key() -> Secret<[u8; 32]> {
+pub(crate) fn key() -> Secret<[u8; 32]> {
     Secret::new([7; 32])
 }
 
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy::development()
 }
 
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     // Small enough that checkpoints travel.
     Settings { rows_kept: 5, patience: Duration::from_secs(3), ..Settings::default() }
 }
 
-pub fn name(number: u64) -> String {
+pub(crate) fn name(number: u64) -> String {
     format!("member-{number}")
 }
 
-pub struct Site {
+pub(crate) struct Site {
     pub number: u64,
     pub disk: Mutex<Disk>,
     /// How far its clock is ahead, in seconds.
@@ -112,7 +112,7 @@ impl Links for Meddling {
 
 impl Site {
     /// Runs the member until the simulation stops it.
-    pub async fn run(self: Arc<Self>) -> turmoil::Result {
+    pub(crate) async fn run(self: Arc<Self>) -> turmoil::Result {
         let disk = self.disk.lock().unwrap().clone();
         let streams = Arc::new(Streams::new(Wire { from: self.number }));
         let life = disk.anchored().sequence;
@@ -171,7 +171,7 @@ impl Site {
     }
 }
 
-pub fn account(number: u8) -> AccountId {
+pub(crate) fn account(number: u8) -> AccountId {
     AccountId([number; 32])
 }
 
@@ -233,7 +233,7 @@ async fn ask(replica: &Replica, number: u8, ask: &Ask) -> Option<Told> {
 }
 
 /// The way of a question over the simulated network: its fields in big-endian numbers.
-pub async fn send(stream: &mut TcpStream, account: u8, ask: &Ask) -> io::Result<Option<Told>> {
+pub(crate) async fn send(stream: &mut TcpStream, account: u8, ask: &Ask) -> io::Result<Option<Told>> {
     let words = match *ask {
         Ask::Read => [0, 0, 0],
         Ask::Charge { ke1 } => [1, ke1, 0],

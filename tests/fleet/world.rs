@@ -25,7 +25,7 @@ const HEALED: Duration = Duration::from_secs(60);
 
 /// What is planted, to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
+pub(crate) enum Planted {
     Nothing,
     /// Members acknowledge before their disks have it.
     NoSync,
@@ -36,7 +36,7 @@ pub enum Planted {
 }
 
 /// What came of a run.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// What happened, a line each, the same whenever this seed runs.
     pub log: Vec<String>,
     /// What must not have happened.
@@ -65,7 +65,7 @@ impl Book {
     }
 }
 
-pub fn run(seed: u64, planted: Planted) -> Outcome {
+pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
     fleet::seed_timers(seed);
     fleet::plant(if let Planted::Mistake(mistake) = planted { Some(mistake) } else { None });
     let mut dice = Dice(seed);
