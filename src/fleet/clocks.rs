@@ -1,20 +1,30 @@
-//! [`Clocks`]: what time it is for the fleet: the median of its members' clocks, so that no one of them decides.
+//! [`Clocks`]: what time it is for the fleet, so that no few of its members decide.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::error::Fault;
 use crate::journal::Clock;
 
-/// How far each member's clock is ahead of this one's, as it was last heard, in seconds.
+/// For how long after it was told a member's time counts.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// The members' clocks, as they were last heard.
 pub(super) struct Clocks {
     own: Arc<dyn Clock>,
-    ahead_s: Mutex<BTreeMap<u64, i128>>,
+    /// What each said, in seconds, and when that was heard.
+    heard: Mutex<BTreeMap<u64, (u64, Instant)>>,
+    /// Whether a member has refused this replica's rows because of their date.
+    refused: AtomicBool,
 }
 
 impl Clocks {
     pub(super) fn new(own: Arc<dyn Clock>) -> Self {
-        Clocks { own, ahead_s: Mutex::default() }
+        Clocks { own, heard: Mutex::default(), refused: AtomicBool::new(false) }
     }
 
     /// This replica's clock.
@@ -24,28 +34,40 @@ impl Clocks {
 
     /// A member has told its time.
     pub(super) fn heard(&self, member: u64, time_s: u64) {
-        // A clock that cannot be believed tells nothing of another.
-        if let Ok(now_s) = self.own.now_s() {
-            let mut ahead_s = self.ahead_s.lock().unwrap_or_else(PoisonError::into_inner);
-            ahead_s.insert(member, i128::from(time_s) - i128::from(now_s));
-        }
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(member, (time_s, Instant::now()));
     }
 
-    /// How far the median of these members' clocks is ahead of this one's, which is `own`'s, as far as they were heard;
-    /// `None` while less than a majority was. Of an even number the earlier of the two in the middle counts.
-    pub(super) fn median_ahead_s(&self, own: u64, voters: &BTreeSet<u64>) -> Option<i128> {
-        let ahead_s = self.ahead_s.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = |member: &u64| if *member == own { Some(0) } else { ahead_s.get(member).copied() };
-        let mut heard: Vec<_> = voters.iter().filter_map(told).collect();
-        heard.sort_unstable();
-        if heard.len() * 2 > voters.len() { heard.get((heard.len() - 1) / 2).copied() } else { None }
+    /// A member has refused rows of this replica's because of their date.
+    pub(super) fn refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
     }
 
-    /// The date of a batch, in seconds; `None` before a majority has told its time.
+    /// Whether one has since this was asked last.
+    pub(super) fn take_refused(&self) -> bool {
+        self.refused.swap(false, Ordering::Relaxed)
+    }
+
+    /// The date of a batch, in seconds, by the clocks of these members, of whom this replica is `own`: their median, where
+    /// those that have not been heard of late count as the earliest. So while less than half of all clocks are wrong, the
+    /// date is never ahead of every right one, and no ticket expires before its time; and it is `None` until more than half
+    /// have been heard.
     pub(super) fn date_s(&self, own: u64, voters: &BTreeSet<u64>) -> Result<Option<u64>, Fault> {
-        let now_s = i128::from(self.now_s()?);
-        let date = self.median_ahead_s(own, voters).map(|ahead_s| u64::try_from(now_s + ahead_s));
-        date.transpose().map_err(|_| Fault::Clock("the members' clocks have no median".to_owned()))
+        let now_s = self.now_s()?;
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = |member: &u64| {
+            if *member == own {
+                return Some(now_s);
+            }
+            let (time_s, at) = heard.get(member)?;
+            let elapsed = at.elapsed();
+            (elapsed <= FRESH).then(|| time_s.saturating_add(elapsed.as_secs()))
+        };
+        let mut times: Vec<_> = voters.iter().filter_map(told).collect();
+        times.sort_unstable();
+        let silent = voters.len() - times.len();
+        let middle = voters.len().saturating_sub(1) / 2;
+        Ok(middle.checked_sub(silent).and_then(|at| times.get(at).copied()))
     }
 }
 
@@ -54,23 +76,35 @@ mod tests {
     use super::*;
     use crate::journal::ManualClock;
 
-    #[test]
-    fn fleet_dates_by_the_median_of_clocks() {
-        let clocks = Clocks::new(Arc::new(ManualClock::new(1_000)));
+    #[tokio::test(start_paused = true)]
+    async fn fleet_dates_by_the_median_of_clocks() {
+        let own = Arc::new(ManualClock::new(1_000));
+        let clocks = Clocks::new(Arc::clone(&own) as Arc<dyn Clock>);
         let five = BTreeSet::from([1, 2, 3, 4, 5]);
         assert_eq!(clocks.date_s(1, &five), Ok(None), "nobody has been heard");
         clocks.heard(2, 9_000);
         assert_eq!(clocks.date_s(1, &five), Ok(None), "two of five have");
-        clocks.heard(3, 1_002);
-        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_002)), "one that is far ahead moves nothing");
+        clocks.heard(3, 9_000);
+        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_000)), "two that are far ahead move nothing");
         clocks.heard(4, 1_003);
-        clocks.heard(5, 1_004);
-        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_003)), "this one is behind");
+        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_003)));
+        clocks.heard(5, 1_002);
+        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_003)));
+        own.set(90_000);
+        assert_eq!(clocks.date_s(1, &five), Ok(Some(9_000)), "three of five are wrong");
+        own.set(1_001);
         clocks.heard(3, 10);
-        clocks.heard(4, 10);
-        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_000)));
-        assert_eq!(clocks.date_s(1, &BTreeSet::from([1, 2])), Ok(Some(1_000)), "the earlier of two");
-        assert_eq!(clocks.date_s(1, &BTreeSet::from([1])), Ok(Some(1_000)));
+        clocks.heard(2, 10);
+        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_001)));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        clocks.heard(2, 1_000);
+        clocks.heard(3, 1_001);
+        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_001)), "what was heard goes on by itself: 1005 and 1004");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(clocks.date_s(1, &five), Ok(Some(1_001)), "the two that are silent count as the earliest");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(clocks.date_s(1, &five), Ok(None));
+        assert_eq!(clocks.date_s(1, &BTreeSet::from([1])), Ok(Some(1_001)));
         assert_eq!(clocks.date_s(1, &BTreeSet::new()), Ok(None));
     }
 }

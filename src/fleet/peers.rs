@@ -163,6 +163,10 @@ impl RaftNetwork<Consensus> for Peer {
             Reply::Conflict => Ok(AppendEntriesResponse::Conflict),
             Reply::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote)),
             Reply::Refused(Refused::Fork) => Err(fault(log.forked(self.member))),
+            reply @ Reply::Refused(Refused::Skew) => {
+                self.peers.clocks.refused();
+                Err(strange(&reply))
+            }
             other => Err(strange(&other)),
         }
     }

@@ -35,6 +35,8 @@ use crate::wrap::Sealed;
 const ROUND: Duration = Duration::from_secs(1);
 /// A checkpoint of which no part has come for so long is given up.
 const ARRIVING_WAIT: Duration = Duration::from_secs(30);
+/// For how long a replica whose rows are refused because of their date does not lead.
+const BANNED: Duration = Duration::from_secs(10);
 /// Between two tries to find a leader.
 const LEADER_RETRY: Duration = Duration::from_millis(20);
 
@@ -402,6 +404,7 @@ impl Replica {
         };
         match raft.append_entries(request).await {
             Ok(openraft::raft::AppendEntriesResponse::Success) => {
+                self.may_lead(true);
                 Reply::Appended { chain: last.and_then(|last| log.chain_at(&last).ok().flatten()) }
             }
             Ok(openraft::raft::AppendEntriesResponse::HigherVote(vote)) => Reply::HigherVote(vote),
@@ -528,10 +531,27 @@ impl Replica {
         }
     }
 
+    /// Lets this replica lead, or stand for election, or not.
+    fn may_lead(&self, may: bool) {
+        let running = self.0.raft.runtime_config();
+        running.heartbeat(may);
+        running.elect(may);
+    }
+
     /// What is due now and then.
     async fn tend(self) {
+        let mut banned_until = None;
         loop {
             tokio::time::sleep(ROUND).await;
+            if self.0.clocks.take_refused() && banned_until.is_none() {
+                // The fleet would wait for ever for a row that the others do not take: let one of them lead who lacks it.
+                tracing::warn!("rows of this replica are refused because of their date: it lets another lead");
+                self.may_lead(false);
+                banned_until = Some(Instant::now() + BANNED);
+            }
+            if banned_until.take_if(|until| *until <= Instant::now()).is_some() {
+                self.may_lead(true);
+            }
             if self.0.log.bytes().is_ok_and(|bytes| bytes >= self.0.settings.checkpoint_bytes) {
                 self.checkpoint().await.ok();
             }
