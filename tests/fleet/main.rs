@@ -1,7 +1,7 @@
 //! A fleet that is simulated: the real replicas on a network, clock and disk that do what a seed says.
 //!
 //! `cargo test --release --features planted --test fleet` runs fifty seeds. `STRONGROOM_SEEDS=1000` runs more, and
-//! `STRONGROOM_SEED=77` one, whose log is printed.
+//! `STRONGROOM_SEED=77` one, whose log is printed, with the replicas' own where `RUST_LOG` asks for it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../disk/mod.rs"]
@@ -10,48 +10,103 @@ mod model;
 mod site;
 mod world;
 
-use strongroom::fleet::Mistake;
-use world::{Planted, run};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-fn seeds() -> u64 {
-    std::env::var("STRONGROOM_SEEDS").map_or(50, |it| it.parse().expect("a number of seeds"))
+use strongroom::fleet::Mistake;
+use world::{Outcome, Planted};
+
+/// The one seed that is asked for.
+fn one() -> Option<u64> {
+    std::env::var("STRONGROOM_SEED").ok().map(|it| it.parse().expect("a seed"))
+}
+
+/// A run on a thread of its own: what libraries keep for a thread is new for each.
+fn run(seed: u64, planted: Planted) -> Outcome {
+    thread::spawn(move || world::run(seed, planted)).join().expect("a run that ends")
 }
 
 #[test]
 fn fleet_holds_whatever_the_seed() {
-    let one = std::env::var("STRONGROOM_SEED").ok().map(|it| it.parse().expect("a seed"));
-    if one.is_some() {
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter).init();
+    if one().is_some() {
+        return;
     }
-    let mut answered = 0;
-    for seed in one.map_or(0..seeds(), |seed| seed..seed + 1) {
-        eprintln!("seed {seed}");
-        let outcome = run(seed, Planted::Nothing);
-        if one.is_some() || !outcome.wrongs.is_empty() {
-            println!("{}", outcome.log.join("\n"));
+    let seeds = std::env::var("STRONGROOM_SEEDS").map_or(50, |it| it.parse().expect("a number of seeds"));
+    let (next, answered, undecided) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    let outcome = run(seed, Planted::Nothing);
+                    answered.fetch_add(outcome.answered as u64, Ordering::Relaxed);
+                    undecided.fetch_add(outcome.undecided as u64, Ordering::Relaxed);
+                    assert!(
+                        outcome.wrongs.is_empty(),
+                        "STRONGROOM_SEED={seed}\n{}\n{}",
+                        outcome.log.join("\n"),
+                        outcome.wrongs.join("\n")
+                    );
+                }
+            });
         }
-        assert!(outcome.wrongs.is_empty(), "seed {seed}: {}", outcome.wrongs.join("\n"));
-        answered += outcome.answered;
-    }
-    println!("{answered} answers");
+    });
+    let undecided = undecided.into_inner();
+    println!("{} answers over {seeds} seeds, {undecided} accounts not decided", answered.into_inner());
+    assert!(undecided * 50 <= seeds, "too many accounts could not be decided");
 }
 
-/// Seeds until the first of them that finds what is planted.
-fn found_after(planted: Planted, most: u64) -> u64 {
-    let found = (0..most).find(|seed| !run(*seed, planted).wrongs.is_empty());
-    found.unwrap_or_else(|| panic!("{planted:?} is not found in {most} seeds")) + 1
+#[test]
+fn fleet_of_one_seed_is_shown() {
+    let Some(seed) = one() else { return };
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter).init();
+    let outcome = world::run(seed, Planted::Nothing);
+    println!("{}", outcome.log.join("\n"));
+    assert!(outcome.wrongs.is_empty(), "{}", outcome.wrongs.join("\n"));
+}
+
+/// One seed in two processes is one history.
+#[test]
+fn fleet_of_one_seed_has_one_history() {
+    if one().is_some() {
+        return;
+    }
+    let shown = |seed: u64| {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["fleet_of_one_seed_is_shown", "--exact", "--nocapture"]).env("STRONGROOM_SEED", seed.to_string());
+        let output = command.stderr(Stdio::null()).output().expect("it runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let history: Vec<_> = text.lines().filter(|line| line.contains("person") || line.starts_with(' ')).collect();
+        history.join("\n")
+    };
+    for seed in [1, 2, 3] {
+        let history = shown(seed);
+        assert!(history.lines().count() > 100, "{history}");
+        assert_eq!(history, shown(seed), "seed {seed}");
+    }
+    assert_ne!(shown(1), shown(2), "histories are their seeds' own");
 }
 
 #[test]
 fn fleet_simulation_finds_what_is_planted() {
-    for (planted, most) in [
+    if one().is_some() {
+        return;
+    }
+    let all = [
         (Planted::NoSync, 10),
         (Planted::Amnesia, 50),
         (Planted::Mistake(Mistake::SilenceCounts), 50),
         (Planted::Mistake(Mistake::AppliesTwice), 200),
         (Planted::Mistake(Mistake::VoteNotAnchored), 100),
-    ] {
-        println!("{planted:?}: found after {} seeds", found_after(planted, most));
+    ];
+    for (planted, most) in all {
+        let found = (0..most).find(|seed| !run(*seed, planted).wrongs.is_empty());
+        let found = found.unwrap_or_else(|| panic!("{planted:?} is not found in {most} seeds"));
+        println!("{planted:?}: found by seed {found}");
     }
 }

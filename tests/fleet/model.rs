@@ -153,15 +153,19 @@ pub(crate) struct Call {
     pub told: Option<(u64, Told)>,
 }
 
-/// The accounts whose calls have no order that explains them, with those calls.
-pub(crate) fn unexplained(calls: &[Call]) -> Vec<String> {
+/// The accounts whose calls have no order that explains them, with those calls; and how many could not be decided.
+pub(crate) fn unexplained(calls: &[Call]) -> (Vec<String>, usize) {
     let mut by_account: BTreeMap<u8, Vec<&Call>> = BTreeMap::new();
-    for call in calls {
+    // A reader who was told nothing has changed nothing.
+    for call in calls.iter().filter(|call| call.ask != Ask::Read || call.told.is_some()) {
         by_account.entry(call.account).or_default().push(call);
     }
-    let mut found = Vec::new();
+    let (mut found, mut undecided) = (Vec::new(), 0);
     for (account, calls) in by_account {
-        let explained = by_porcupine(&calls);
+        let Some(explained) = by_porcupine(&calls) else {
+            undecided += 1;
+            continue;
+        };
         // stateright's tester tries a call that was never answered in every place.
         if calls.iter().filter(|call| call.told.is_none()).count() <= PENDING_MAX {
             let other = by_stateright(&calls);
@@ -171,10 +175,11 @@ pub(crate) fn unexplained(calls: &[Call]) -> Vec<String> {
             found.push(format!("account {account}: {calls:#?}"));
         }
     }
-    found
+    (found, undecided)
 }
 
-fn by_porcupine(calls: &[&Call]) -> bool {
+/// `None` if the search takes too long: it grows with what was never answered.
+fn by_porcupine(calls: &[&Call]) -> Option<bool> {
     let operations: Vec<_> = calls
         .iter()
         .map(|call| Operation::<OneAccount> {
@@ -185,10 +190,10 @@ fn by_porcupine(calls: &[&Call]) -> bool {
             metadata: None,
         })
         .collect();
-    match porcupine_rs::check_operations_timeout(&operations, Duration::from_secs(60)) {
-        CheckResult::Ok => true,
-        CheckResult::Illegal => false,
-        CheckResult::Unknown => panic!("no verdict in a minute on {} calls", calls.len()),
+    match porcupine_rs::check_operations_timeout(&operations, Duration::from_secs(10)) {
+        CheckResult::Ok => Some(true),
+        CheckResult::Illegal => Some(false),
+        CheckResult::Unknown => None,
     }
 }
 
@@ -242,11 +247,11 @@ fn fleet_checkers_see_what_has_no_order() {
         call(3, Ask::Read, Some((6, read(1)))),
         call(7, Ask::Read, Some((8, read(2)))),
     ];
-    assert!(unexplained(&fine).is_empty());
+    assert_eq!(unexplained(&fine), (Vec::new(), 0));
     let stale = [call(1, charge(1), Some((2, charged(1)))), call(3, Ask::Read, Some((4, read(0))))];
-    assert_eq!(unexplained(&stale).len(), 1, "an acknowledged charge is not seen by a later reader");
+    assert_eq!(unexplained(&stale).0.len(), 1, "an acknowledged charge is not seen by a later reader");
     let twice = [call(1, charge(1), Some((2, charged(1)))), call(3, Ask::Read, Some((4, read(2))))];
-    assert_eq!(unexplained(&twice).len(), 1, "one charge counts for two");
+    assert_eq!(unexplained(&twice).0.len(), 1, "one charge counts for two");
     let same = [call(1, charge(1), Some((2, charged(1)))), call(1, charge(2), Some((2, charged(1))))];
-    assert_eq!(unexplained(&same).len(), 1, "two elements under one ordinal");
+    assert_eq!(unexplained(&same).0.len(), 1, "two elements under one ordinal");
 }

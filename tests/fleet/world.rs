@@ -42,6 +42,8 @@ pub(crate) struct Outcome {
     /// What must not have happened.
     pub wrongs: Vec<String>,
     pub answered: usize,
+    /// Accounts of which the search for an order took too long.
+    pub undecided: usize,
 }
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -148,10 +150,11 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
     settle(&mut sim, &sites, &book, &wrongs, &log, count);
     let book = book.lock().unwrap();
     let mut wrongs = wrongs.lock().unwrap().clone();
-    wrongs.extend(unexplained(&book.calls));
+    let (found, undecided) = unexplained(&book.calls);
+    wrongs.extend(found);
     let answered = book.calls.iter().filter(|call| call.told.is_some()).count();
     let log = log.lock().unwrap().clone();
-    Outcome { log, wrongs, answered }
+    Outcome { log, wrongs, answered, undecided }
 }
 
 /// Once all is well every member has the same state, and somebody reads every account.
@@ -207,8 +210,9 @@ fn settle(
             (looked, bytes)
         })
         .collect();
-    if states.iter().any(|state| *state != states[0]) {
-        wrongs.lock().unwrap().push("members have come to two states".to_owned());
+    if states.iter().any(|(_, state)| *state != states[0].1) {
+        let at: Vec<_> = states.iter().map(|(at, _)| at).collect();
+        wrongs.lock().unwrap().push(format!("members have come to two states, at {at:?}"));
     }
 }
 
