@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clocks::Clocks;
-use super::consensus::{Entry, Membership, Origin, Proposal, Raft, Vote, from_raft, to_raft};
+use super::consensus::{Entry, Membership, Origin, Proposal, Raft, Vote, from_raft, leader_of, to_raft};
 use super::link::Links;
 use super::log::{Log, Place};
 use super::machine::{Arriving, Machine, Opened, commands_of};
@@ -25,7 +25,7 @@ use crate::error::Fault;
 use crate::journal::latch::{Latch, check_kind};
 use crate::journal::row::{CHAIN_BEGIN, Draft, Keys};
 use crate::journal::store::shielded;
-use crate::journal::{Anchor, Clock, Committed, LogId};
+use crate::journal::{Anchor, Clock, Committed, Leader, LogId};
 use crate::ledger::{Command, Policy, State};
 use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
@@ -85,6 +85,27 @@ pub struct Member {
     pub links: Arc<dyn Links>,
     /// How long it waits for what, and how much it keeps.
     pub settings: Settings,
+}
+
+/// How a replica stands, as far as it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its number.
+    pub number: u64,
+    /// Who leads.
+    pub leader: Option<u64>,
+    /// For whom it has voted last, or whom it follows.
+    pub vote: Leader,
+    /// The last row of its log.
+    pub last_index: Option<u64>,
+    /// The last row in its state: how far it is behind is the difference.
+    pub applied_index: Option<u64>,
+    /// The last row in its checkpoint.
+    pub checkpoint_index: Option<u64>,
+    /// Members whose acknowledgements count.
+    pub voters: BTreeSet<u64>,
+    /// Whether it goes on: after a failure it does not, until it is opened again.
+    pub running: bool,
 }
 
 /// A running member of a fleet. Copies of the handle are of one replica, which runs until [`Replica::stop`].
@@ -228,6 +249,23 @@ impl Replica {
     /// Who leads, as far as this replica knows.
     pub fn leader(&self) -> Option<u64> {
         self.0.raft.metrics().borrow().current_leader
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow();
+        let voters = metrics.membership_config.membership().voter_ids();
+        Status {
+            number: self.0.number,
+            leader: metrics.current_leader,
+            vote: leader_of(&metrics.vote.leader_id),
+            last_index: metrics.last_log_index,
+            applied_index: metrics.last_applied.map(|it| it.index),
+            checkpoint_index: metrics.snapshot.map(|it| it.index),
+            voters: voters.collect(),
+            running: self.0.log.latch().check().is_ok() && metrics.running_state.is_ok(),
+        }
     }
 
     /// Makes the commands durable on a majority in one row, and applies them in order; one receipt each, from this replica's

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use strongroom::fleet::{self, Mistake};
-use strongroom::journal::Anchored;
+use strongroom::journal::{Anchored, Leader};
 use turmoil::net::TcpStream;
 use turmoil::{Builder, Sim};
 
@@ -314,7 +314,7 @@ struct Trouble<'a> {
     /// Members that are down, and until when.
     down: BTreeMap<u64, Duration>,
     /// A copy of a member's files that its host has kept, and the anchor as it was then.
-    older: BTreeMap<u64, ([Vec<u8>; 2], Anchored)>,
+    older: BTreeMap<u64, ([Vec<u8>; 2], Anchored, Leader)>,
     next: Duration,
     planted: Planted,
 }
@@ -358,8 +358,8 @@ impl Trouble<'_> {
             8 => {
                 self.say(sim, format!("the host of {one} keeps a copy"));
                 let disk = self.site(one).disk.lock().unwrap().clone();
-                if !disk.is_dead() {
-                    self.older.insert(one, (disk.bytes(), disk.anchored()));
+                if let Some(vote) = self.vote(one).filter(|_| !disk.is_dead()) {
+                    self.older.insert(one, (disk.bytes(), disk.anchored(), vote));
                 }
             }
             9 => self.roll_back(sim, one),
@@ -409,17 +409,22 @@ impl Trouble<'_> {
         *site.replica.lock().unwrap() = None;
     }
 
+    /// For whom a member has voted.
+    fn vote(&self, number: u64) -> Option<Leader> {
+        let site = self.site(number);
+        let replica = site.replica.lock().unwrap();
+        replica.as_ref().map(|it| it.status().vote)
+    }
+
     /// The host starts a member on an older copy of its disk. It must not run, unless the copy is as new as the anchor.
     fn roll_back(&mut self, sim: &mut Sim<'_>, number: u64) {
-        let Some((files, then)) = self.older.remove(&number) else { return };
-        if self.down.contains_key(&number) {
-            return;
-        }
+        let Some((files, then, voted)) = self.older.remove(&number) else { return };
+        let Some(vote) = self.vote(number).filter(|_| !self.down.contains_key(&number)) else { return };
         self.stop(sim, number);
         let site = self.site(number);
         let real = site.disk.lock().unwrap().after(Survive::Kill, &mut self.dice);
         let now = real.anchored();
-        let as_new = (then.vote, then.last, then.chain, then.root) == (now.vote, now.last, now.chain, now.root);
+        let as_new = vote == voted && (then.last, then.chain, then.root) == (now.last, now.chain, now.root);
         self.say(sim, format!("{number} starts on an older copy, as new as the anchor: {as_new}"));
         let older = Disk::holding(files, now);
         *site.disk.lock().unwrap() = older.clone();
