@@ -245,6 +245,12 @@ impl Log {
         Ok(place.filter(|it| it.id == *id).map(|it| it.chain))
     }
 
+    /// The last row.
+    #[cfg(test)]
+    pub(super) fn end(&self) -> Result<Option<Place>, Fault> {
+        Ok(self.tail()?.last())
+    }
+
     /// A member has another row under an id that this log has too: two histories, and no telling which one people were
     /// answered from. This replica stops.
     pub(super) fn forked(&self, member: u64) -> Fault {

@@ -174,6 +174,11 @@ impl Machine {
         self.0.closing.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// Whether this is the only handle.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// Tells of each row that is applied.
     pub(super) fn applied(&self) -> watch::Receiver<Option<LogId>> {
         self.0.applied.subscribe()
@@ -273,6 +278,17 @@ impl Machine {
         let (base, _, contents) = Base::decode(self.0.log.keys(), outgoing.head())?;
         let (_, beside) = checkpoint::split_contents(&contents)?;
         Ok(Some((meta_of(&base, &Book::decode(&beside)?), outgoing)))
+    }
+
+    /// The checkpoint's head and parts, as they travel.
+    #[cfg(test)]
+    pub(super) fn carried(&self) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+        let (_, mut outgoing) = self.last_checkpoint().ok()??;
+        let mut parts = Vec::new();
+        while let Some(part) = outgoing.next().ok()? {
+            parts.push(part);
+        }
+        Some((outgoing.head().to_vec(), parts))
     }
 
     /// Where the next checkpoint is to stand, if one can be written now.

@@ -1,4 +1,31 @@
-//! The journal on a majority of replicas.
+//! The journal on a majority of replicas: what one machine's disk is to a `Local` journal, a majority is here.
+//!
+//! Consensus is openraft's; a batch of commands is one entry of its log. Any replica takes requests. It sends the batch to
+//! the leader, which dates it, and makes the receipts itself, from its own state, once its own log has the batch committed:
+//! what a leader answers is believed by nobody. The vault beside it then evaluates there. The fleet replicates counters, not
+//! elliptic curves.
+//!
+//! ```text
+//! Vault -> Fleet (Journal) -> Replica -- a batch --> leader's Replica -> openraft -> Log (disk, then anchor)
+//!                                |                                          |
+//!                                |                                     other replicas' Logs
+//!                                <- receipts <- Machine (its own) <- committed
+//! ```
+//!
+//! | id | invariant |
+//! |---|---|
+//! | F1 | a row is on disk, then the anchor names it, and only then is it acknowledged; a vote likewise; what is cut off, the anchor gives up before the disk does |
+//! | F2 | a batch is applied at most once, however often it arrives and whoever leads: members number theirs |
+//! | F3 | a replica whose disk lacks what its anchor names does not run; it is rebuilt under a number that no member ever had |
+//! | F4 | a receipt is made by the replica that asked, from its own state, when that has applied the batch (L10) |
+//! | F5 | two histories under one log id are found at the next message between who has them, and both stop |
+//! | F6 | a checkpoint that arrives is installed only if it is what its root says: on disk, then anchored, then the rows in it leave |
+//! | F7 | a batch is dated by the members' clocks, never ahead of every right one while less than half are wrong; dated further ahead than `skew_max`, and not committed already, it is not acknowledged |
+//! | F8 | a leader that starts again is elected again: before that it does not know what had been committed, and would confirm too little |
+//! | F9 | a message speaks for whoever sent it: a leader's are taken from that leader, a member's batch from that member |
+//!
+//! What the links must bring is in [`Links`]; [`Streams`] carries messages over any stream that is sure of both its ends.
+//! `tests/fleet/` runs the whole on a simulated network, clock and disk.
 
 mod clocks;
 mod consensus;

@@ -35,6 +35,8 @@ use crate::wrap::Sealed;
 const ROUND: Duration = Duration::from_secs(1);
 /// A checkpoint of which no part has come for so long is given up.
 const ARRIVING_WAIT: Duration = Duration::from_secs(30);
+/// Looks whether all tasks of a replica that stops are gone.
+const STOP_LOOKS: usize = 50;
 /// For how long a replica whose rows are refused because of their date does not lead.
 const BANNED: Duration = Duration::from_secs(10);
 /// Between two tries to find a leader.
@@ -227,13 +229,24 @@ impl Replica {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(tokio::spawn(task));
     }
 
-    /// Stops it. What it has acknowledged is on its disk.
+    /// Stops it. What it has acknowledged is on its disk; its files are closed once this and every handle are gone.
     pub async fn stop(&self) {
         self.0.machine.close();
         let tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            task.abort();
+            // It is gone when this returns, and what it held with it.
+            task.await.ok();
+        }
         *self.0.arriving.lock().await = None;
         self.0.raft.shutdown().await.ok();
+        // openraft does not wait for the last of its tasks.
+        for _ in 0..STOP_LOOKS {
+            if self.0.machine.is_alone() {
+                return;
+            }
+            tokio::time::sleep(LEADER_RETRY).await;
+        }
     }
 
     /// Its number.
@@ -350,6 +363,18 @@ impl Replica {
             }
             tokio::time::sleep(LEADER_RETRY).await;
         }
+    }
+
+    /// How many handles of it there are.
+    #[cfg(test)]
+    pub(super) fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    /// The last row of its log.
+    #[cfg(test)]
+    pub(super) fn end_of_log(&self) -> Option<Place> {
+        self.0.log.end().unwrap_or(None)
     }
 
     pub(super) fn machine(&self) -> &Machine {

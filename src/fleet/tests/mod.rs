@@ -1,6 +1,8 @@
 //! Replicas in one process, on stopped time and wires that can be cut. What needs crashes and seeds is in `tests/fleet/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod messages;
+mod refusals;
 mod replicas;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,7 +134,12 @@ impl Fleet {
 
     async fn stop(&self, number: u64) {
         let replica = self.net.replicas.lock().unwrap().remove(&number);
-        replica.unwrap().stop().await;
+        let replica = replica.unwrap();
+        replica.stop().await;
+        // Whoever is still on the phone with it.
+        while replica.handles() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn replica(&self, number: u64) -> Replica {
