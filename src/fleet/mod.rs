@@ -60,4 +60,4 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,7 +15,7 @@ use redb::backends::InMemoryBackend;
 
 use super::link::{Call, Links};
 use super::replica::{Member, Replica, Settings, found};
-use crate::journal::{Anchor, ManualClock, MemoryAnchor};
+use crate::journal::{Anchor, Clock, ManualClock, MemoryAnchor};
 use crate::ledger::Policy;
 use crate::secret::Secret;
 
@@ -86,9 +86,9 @@ impl Links for Wire {
     }
 }
 
-struct Fleet {
+pub(crate) struct Fleet {
     net: Arc<Net>,
-    clock: Arc<ManualClock>,
+    clock: Arc<dyn Clock>,
     places: BTreeMap<u64, Place>,
 }
 
@@ -104,9 +104,13 @@ impl Fleet {
     /// A fleet of members 1 to `count`, all running.
     async fn of(count: u64) -> Self {
         super::seed_timers(1);
+        Self::by(count, Arc::new(ManualClock::new(1_000))).await
+    }
+
+    /// The same, by a clock.
+    pub(crate) async fn by(count: u64, clock: Arc<dyn Clock>) -> Self {
         let members: BTreeMap<_, _> = (1..=count).map(|it| (it, format!("replica-{it}"))).collect();
-        let mut fleet =
-            Fleet { net: Arc::default(), clock: Arc::new(ManualClock::new(1_000)), places: BTreeMap::new() };
+        let mut fleet = Fleet { net: Arc::default(), clock, places: BTreeMap::new() };
         for number in members.keys() {
             let place = Place { log: Kept::new(), checkpoint: Kept::new(), anchor: Arc::default() };
             found(place.log.clone(), &policy(), &key(), &members).unwrap();
@@ -123,7 +127,7 @@ impl Fleet {
             policy: policy(),
             journal_key: key(),
             anchor: Arc::clone(&place.anchor) as Arc<dyn Anchor>,
-            clock: Arc::clone(&self.clock) as Arc<_>,
+            clock: Arc::clone(&self.clock),
             links: Arc::new(Wire { net: Arc::clone(&self.net), from: number }),
             settings: Settings::default(),
         };
@@ -142,12 +146,12 @@ impl Fleet {
         }
     }
 
-    fn replica(&self, number: u64) -> Replica {
+    pub(crate) fn replica(&self, number: u64) -> Replica {
         self.net.replicas.lock().unwrap()[&number].clone()
     }
 
     /// Waits for a leader that all running replicas know, other than `not`.
-    async fn leader(&self, not: Option<u64>) -> u64 {
+    pub(crate) async fn leader(&self, not: Option<u64>) -> u64 {
         for _ in 0..10_000 {
             let leaders: BTreeSet<_> = self.net.replicas.lock().unwrap().values().map(Replica::leader).collect();
             if let [Some(leader)] = leaders.iter().copied().collect::<Vec<_>>()[..]
@@ -161,14 +165,14 @@ impl Fleet {
     }
 
     /// Cuts one replica off from all others, both ways.
-    fn cut_off(&self, number: u64) {
+    pub(crate) fn cut_off(&self, number: u64) {
         let mut cut = self.net.cut.lock().unwrap();
         for other in self.places.keys().filter(|it| **it != number) {
             cut.extend([(number, *other), (*other, number)]);
         }
     }
 
-    fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.net.cut.lock().unwrap().clear();
     }
 }

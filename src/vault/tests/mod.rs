@@ -6,6 +6,8 @@ mod attempts;
 mod bundles;
 #[cfg(feature = "channel")]
 mod channel;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod person;
 mod queue;
 mod refusals;
