@@ -283,6 +283,27 @@ fn print_the_rest(words: &mut Words) {
     ROWS.iter().for_each(|row| words.debug(row));
     words.debug(&Reason::Proven);
     Refusal::all().for_each(|refusal| words.display(&refusal));
+    #[cfg(feature = "fleet")]
+    fleet(words);
+}
+
+/// What a replica says of itself.
+#[cfg(feature = "fleet")]
+fn fleet(words: &mut Words) {
+    use strongroom::fleet::{Settings, Status};
+    words.debug(&Settings::default());
+    words.debug(&Status {
+        number: 1,
+        leader: Some(2),
+        vote: Leader { term: 3, member: 2 },
+        last_index: Some(4),
+        applied_index: Some(4),
+        checkpoint_index: None,
+        voters: [1, 2, 3].into(),
+        running: true,
+    });
+    #[cfg(feature = "planted")]
+    words.debug(&strongroom::fleet::Mistake::AppliesTwice);
 }
 
 /// What is said of a backup's ways in.
@@ -532,7 +553,9 @@ fn every_printable_type_was_printed(printed: &BTreeSet<String>) {
             let channels = ["session", "transfer.rs", "export.rs", "import.rs"].into_iter().any(name);
             let compiled = (cfg!(feature = "channel") || !channels)
                 && (cfg!(feature = "transparency") || !name("transparency"))
-                && (cfg!(feature = "http") || !name("http.rs"));
+                && (cfg!(feature = "http") || !name("http.rs"))
+                && (cfg!(feature = "fleet") || !name("fleet"))
+                && (cfg!(feature = "planted") || !name("planted.rs"));
             if !compiled {
                 continue;
             }
