@@ -108,7 +108,7 @@ type Meta = SnapshotMeta<u64, openraft::BasicNode>;
 /// A checkpoint as openraft hands it around.
 pub(super) enum Carried {
     /// To be sent.
-    Outgoing(Outgoing),
+    Outgoing(Box<Outgoing>),
     /// To be installed.
     Arrived(Box<Proven>, Turn),
     /// Written here: nothing is to be done with it.
@@ -388,7 +388,8 @@ impl RaftStateMachine<Consensus> for Machine {
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Consensus>>, StorageError> {
         self.settle(|| {
             let checkpoint = self.last_checkpoint()?;
-            Ok(checkpoint.map(|(meta, outgoing)| Snapshot { meta, snapshot: Box::new(Carried::Outgoing(outgoing)) }))
+            Ok(checkpoint
+                .map(|(meta, outgoing)| Snapshot { meta, snapshot: Box::new(Carried::Outgoing(Box::new(outgoing))) }))
         })
     }
 }

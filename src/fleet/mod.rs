@@ -26,6 +26,7 @@
 //!
 //! What the links must bring is in [`Links`]; [`Streams`] carries messages over any stream that is sure of both its ends.
 //! `tests/fleet/` runs the whole on a simulated network, clock and disk.
+#![allow(clippy::result_large_err, reason = "openraft's errors are large, and its traits ask for them by value")]
 
 mod clocks;
 mod consensus;

@@ -25,6 +25,9 @@ const CARRIED_MAX: usize = 64 * 1024;
 /// Rows of a checkpoint, one table behind the other.
 type Rows = ReadOnlyTable<&'static [u8; 32], &'static [u8]>;
 
+/// A row of a part: whose, and its bytes.
+type CarriedRow<'a> = (&'a [u8; 32], &'a [u8]);
+
 /// A checkpoint as of one commit. Later ones may be written beside it.
 pub(crate) struct Outgoing {
     head: Vec<u8>,
@@ -112,7 +115,7 @@ impl Incoming {
     /// # Errors
     /// [`Fault::Damaged`] if it is not one; [`Fault::Storage`].
     pub(crate) fn take(&mut self, keys: &Keys, part: &[u8]) -> Result<(), Fault> {
-        let parse = || -> Result<(u8, Vec<(&[u8; 32], &[u8])>), Invalid> {
+        let parse = || -> Result<(u8, Vec<CarriedRow<'_>>), Invalid> {
             let mut reader = Reader::new(part);
             let table = reader.u8()?;
             let mut rows = Vec::new();
@@ -129,7 +132,7 @@ impl Incoming {
         }
     }
 
-    fn take_accounts(&mut self, keys: &Keys, rows: &[(&[u8; 32], &[u8])]) -> Result<(), Fault> {
+    fn take_accounts(&mut self, keys: &Keys, rows: &[CarriedRow<'_>]) -> Result<(), Fault> {
         let mut table = self.write.open_table(ACCOUNTS).map_err(storage)?;
         for (id, row) in rows {
             if table.insert(*id, *row).map_err(storage)?.is_some() {
@@ -145,7 +148,7 @@ impl Incoming {
     }
 
     /// Each record must be one that its account names. Their bytes authenticate themselves when they are opened.
-    fn take_records(&mut self, rows: &[(&[u8; 32], &[u8])]) -> Result<(), Fault> {
+    fn take_records(&mut self, rows: &[CarriedRow<'_>]) -> Result<(), Fault> {
         let mut table = self.write.open_table(RECORDS).map_err(storage)?;
         for (id, bytes) in rows {
             let header = Sealed::from_bytes(bytes)?.header();

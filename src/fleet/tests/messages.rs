@@ -1,3 +1,5 @@
+//! What replicas say to each other, and the rows that they keep.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::{BasicNode, EntryPayload};

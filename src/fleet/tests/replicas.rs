@@ -1,3 +1,5 @@
+//! Whole fleets, on stopped time.
+
 use std::time::Duration;
 
 use super::Fleet;

@@ -4,6 +4,9 @@
 //! votes, and in the other order what is cut off, which the anchor gives up before the disk does. So a disk that lacks
 //! what the anchor names is an older copy, and never one that a power cut left behind (F3).
 
+mod stored;
+mod tail;
+
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
@@ -12,45 +15,30 @@ use std::time::{Duration, Instant};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
-use redb::{ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
-use subtle::ConstantTimeEq;
+use redb::{ReadableDatabase, ReadableTable, StorageBackend};
 use tokio::sync::Notify;
 
-use super::consensus::{
-    Consensus, Entry, Membership, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft, vote_for,
-};
+use stored::{LOG, META, PURGED, VOTE, check_anchored, check_base, read_meta, read_rows, write_meta, write_meta_with};
+pub(crate) use tail::Place;
+use tail::{ROW_OVERHEAD, Tail};
+
+use super::consensus::{Consensus, Entry, Membership, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft};
 use super::planted::{Mistake, makes};
 use super::row;
 use crate::error::Fault;
 use crate::journal::checkpoint::Base;
 use crate::journal::latch::Latch;
-use crate::journal::row::{CHAIN_BEGIN, Chain, Keys, first_half};
+use crate::journal::row::{CHAIN_BEGIN, Chain, Keys};
 use crate::journal::store::{Store, durable, shielded, storage};
 use crate::journal::{Leader, LogId};
 use crate::ledger::Policy;
-use crate::wire::{Invalid, Reader, Writer};
 
-const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("log");
-const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta");
-const VOTE: &str = "vote";
-const PURGED: &str = "purged";
 /// What redb may keep of the file in memory.
 const CACHE: usize = 16 << 20;
-/// Bytes of the newest rows that are kept in memory, for replicas that are a little behind and for applying.
-const RECENT_BYTES: usize = 32 << 20;
-/// What a row costs at replay beside its bytes, so that many small ones call for a checkpoint too.
-const ROW_OVERHEAD: u64 = 128;
 /// Rows that leave the log in one transaction, for which batches wait.
 const PURGE_MAX: u64 = 64;
 /// Between two looks whether the installation of a checkpoint has failed.
 const INSTALL_LOOK: Duration = Duration::from_millis(100);
-
-/// A place in a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) id: LogId,
-    pub(super) chain: Chain,
-}
 
 /// A replica's log. Copies of the handle are of one log.
 #[derive(Clone)]
@@ -66,58 +54,6 @@ struct Shared {
     tail: Mutex<Tail>,
     /// Told when a checkpoint is installed.
     installed: Notify,
-}
-
-struct Tail {
-    vote: Option<Vote>,
-    /// The last row that has left.
-    purged: Option<Place>,
-    /// The rows that are there, without gaps, behind `purged`.
-    rows: VecDeque<Place>,
-    /// The newest of them, as openraft takes them, with their sizes.
-    recent: VecDeque<(Entry, usize)>,
-    recent_bytes: usize,
-    /// Where the last checkpoint stands.
-    base: Option<Place>,
-    /// Size of the rows since then.
-    bytes: u64,
-    /// Up to here rows leave once the checkpoint that has them is installed: openraft lets go of them before.
-    leaving: Option<LogId>,
-}
-
-impl Tail {
-    fn last(&self) -> Option<Place> {
-        self.rows.back().copied().or(self.purged)
-    }
-
-    /// Index of the first row that is there, or would be.
-    fn first_index(&self) -> u64 {
-        self.purged.map_or(0, |it| it.id.index + 1)
-    }
-
-    fn at(&self, index: u64) -> Option<Place> {
-        match index.checked_sub(self.first_index()) {
-            Some(offset) => self.rows.get(usize::try_from(offset).ok()?).copied(),
-            None => self.purged.filter(|it| it.id.index == index),
-        }
-    }
-
-    fn keep(&mut self, entry: Entry, size: usize) {
-        self.recent.push_back((entry, size));
-        self.recent_bytes += size;
-        while self.recent_bytes > RECENT_BYTES && self.recent.len() > 1 {
-            let gone = self.recent.pop_front().map_or(0, |(_, size)| size);
-            self.recent_bytes -= gone;
-        }
-    }
-
-    /// The entries of `[from, to)` if all of them are in memory.
-    fn recent(&self, from: u64, to: u64) -> Option<Vec<Entry>> {
-        let first = self.recent.front()?.0.log_id.index;
-        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
-        let take = usize::try_from(to.checked_sub(from)?).ok()?;
-        Some(self.recent.iter().skip(skip).take(take).map(|(entry, _)| entry.clone()).collect())
-    }
 }
 
 impl Log {
@@ -466,144 +402,6 @@ const NOWHERE: Place = Place { id: LogId { leader: Leader { term: 0, member: 0 }
 /// A fault as openraft hears of it.
 pub(super) fn raft_fault(fault: Fault) -> StorageError {
     StorageIOError::write(AnyError::new(&fault)).into()
-}
-
-fn read_rows(store: &Store, keys: &Keys, policy: &Policy, tail: &mut Tail) -> Result<(), Fault> {
-    let mut chain = tail.purged.map_or(CHAIN_BEGIN, |it| it.chain);
-    let mut index = tail.first_index();
-    let read = store.db()?.begin_read().map_err(storage)?;
-    let table = match read.open_table(LOG) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Err(Fault::Storage("there is no log here".to_owned())),
-        Err(error) => return Err(storage(error)),
-    };
-    for entry in table.iter().map_err(storage)? {
-        let (key, bytes) = entry.map_err(storage)?;
-        if key.value() != index {
-            return Err(Fault::Damaged(format!("the fleet's log row {index} is missing, others are there")));
-        }
-        let bytes = bytes.value();
-        let (entry, next) = row::open(keys, policy, bytes, index, &chain)?;
-        chain = next;
-        tail.rows.push_back(Place { id: from_raft(&entry.log_id), chain });
-        tail.bytes += bytes.len() as u64 + ROW_OVERHEAD;
-        tail.keep(entry, bytes.len());
-        index += 1;
-    }
-    Ok(())
-}
-
-/// The checkpoint must stand in the log, or beyond its end, where a snapshot has been installed.
-fn check_base(tail: &Tail) -> Result<(), Fault> {
-    let other = || Fault::Damaged("the log and the checkpoint are of two histories".to_owned());
-    match (tail.base, tail.purged) {
-        (None, None) => Ok(()),
-        (None, Some(_)) => Err(Fault::Anchor("the checkpoint is missing that the log goes on from".to_owned())),
-        (Some(base), purged) => {
-            if purged.is_some_and(|purged| purged.id > base.id) {
-                return Err(Fault::Anchor("the checkpoint is older than the log that goes on from it".to_owned()));
-            }
-            match tail.at(base.id.index) {
-                Some(place) if place == base => Ok(()),
-                // Beyond the end, or in the place of rows that a snapshot has replaced: openraft lets go of those.
-                Some(place) if place.id < base.id => Ok(()),
-                Some(_) => Err(other()),
-                None if tail.last().is_none_or(|last| last.id.index < base.id.index) => Ok(()),
-                None => Err(other()),
-            }
-        }
-    }
-}
-
-/// At the anchored index the log, or the checkpoint, must have the anchored row (F3).
-fn check_anchored(tail: &Tail, anchored: Place) -> Result<(), Fault> {
-    if tail.base == Some(anchored) {
-        return Ok(());
-    }
-    match tail.at(anchored.id.index) {
-        Some(place) if place == anchored => Ok(()),
-        Some(_) => Err(Fault::Anchor(format!(
-            "a fork: row {} is not the one that the anchor names; another copy has gone on from an earlier row",
-            anchored.id.index
-        ))),
-        None => Err(Fault::Anchor(format!(
-            "an older copy of the log, or a truncated one: it ends at row {}, the anchor names row {}",
-            tail.last().map_or(0, |it| it.id.index),
-            anchored.id.index
-        ))),
-    }
-}
-
-type Meta = (Option<Vote>, Option<Place>);
-
-fn read_meta(store: &Store, keys: &Keys, member: u64) -> Result<Meta, Fault> {
-    let read = store.db()?.begin_read().map_err(storage)?;
-    let table = match read.open_table(META) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok((None, None)),
-        Err(error) => return Err(storage(error)),
-    };
-    let find = |name: &'static str| -> Result<Option<Vec<u8>>, Fault> {
-        let Some(stored) = table.get(name).map_err(storage)? else { return Ok(None) };
-        let damaged = || Fault::Damaged(format!("the {name} of the fleet's log does not authenticate"));
-        let (bytes, mac) = stored.value().split_last_chunk::<32>().ok_or_else(damaged)?;
-        if bool::from(meta_mac(keys, member, name, bytes).ct_eq(mac)) {
-            Ok(Some(bytes.to_vec()))
-        } else {
-            Err(damaged())
-        }
-    };
-    let read_vote = |bytes: Vec<u8>| {
-        let mut reader = Reader::new(&bytes);
-        let vote = vote_for(Leader::read(&mut reader)?, reader.flag()?);
-        reader.finish().map(|()| vote)
-    };
-    let read_place = |bytes: Vec<u8>| {
-        let mut reader = Reader::new(&bytes);
-        let place = Place { id: LogId::read(&mut reader)?, chain: *reader.array()? };
-        reader.finish().map(|()| place)
-    };
-    let vote = find(VOTE)?.map(read_vote).transpose().map_err(Invalid::stored("the vote"))?;
-    let purged = find(PURGED)?.map(read_place).transpose().map_err(Invalid::stored("the log's beginning"))?;
-    Ok((vote, purged))
-}
-
-fn write_meta(
-    store: &Store,
-    keys: &Keys,
-    member: u64,
-    name: &'static str,
-    write: impl FnOnce(&mut Writer),
-) -> Result<(), Fault> {
-    write_meta_with(store, keys, member, name, None, write)
-}
-
-/// Writes what is kept beside the rows, and in the same commit removes those up to `until`.
-fn write_meta_with(
-    store: &Store,
-    keys: &Keys,
-    member: u64,
-    name: &'static str,
-    until: Option<u64>,
-    write: impl FnOnce(&mut Writer),
-) -> Result<(), Fault> {
-    let mut writer = Writer::default();
-    write(&mut writer);
-    let mut bytes = writer.finish();
-    let mac = meta_mac(keys, member, name, &bytes);
-    bytes.extend_from_slice(&mac);
-    let transaction = durable(store.db()?)?;
-    transaction.open_table(META).map_err(storage)?.insert(name, bytes.as_slice()).map_err(storage)?;
-    if let Some(until) = until {
-        let mut table = transaction.open_table(LOG).map_err(storage)?;
-        table.retain_in(..=until, |_, _| false).map_err(storage)?;
-    }
-    transaction.commit().map_err(storage)
-}
-
-/// Another replica's vote must not pass for this one's, although all have the same keys.
-fn meta_mac(keys: &Keys, member: u64, name: &str, bytes: &[u8]) -> [u8; 32] {
-    first_half(&keys.fleet.mac(&[b"meta", &member.to_be_bytes(), &[name.len() as u8], name.as_bytes(), bytes]))
 }
 
 impl RaftLogReader<Consensus> for Log {

@@ -1,31 +1,33 @@
 //! [`Replica`]: one member of a fleet: its log, its state, what it says to the others, and what it answers them.
 
+mod answer;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
 use openraft::{BasicNode, SnapshotPolicy};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use answer::Receiving;
+
 use super::clocks::Clocks;
-use super::consensus::{Entry, Membership, Origin, Proposal, Raft, Vote, from_raft, leader_of, to_raft};
+use super::consensus::{Membership, Raft, leader_of};
 use super::link::Links;
-use super::log::{Log, Place};
-use super::machine::{Arriving, Machine, Opened, commands_of};
-use super::message::{Refused, Reply, Request, Said};
+use super::log::Log;
+use super::machine::{Machine, Opened};
+use super::message::{Refused, Reply, Request};
 use super::peers::Peers;
 use super::propose::{Asked, Proposer};
-use super::row;
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::latch::{Latch, check_kind};
-use crate::journal::row::{CHAIN_BEGIN, Draft, Keys};
+use crate::journal::row::{Draft, Keys};
 use crate::journal::store::shielded;
-use crate::journal::{Anchor, Clock, Committed, Leader, LogId};
+use crate::journal::{Anchor, Clock, Committed, Leader};
 use crate::ledger::{Command, Policy, State};
 use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
@@ -127,14 +129,6 @@ pub(super) struct Shared {
     confirms: mpsc::UnboundedSender<oneshot::Sender<Result<(), Fault>>>,
     arriving: tokio::sync::Mutex<Option<Receiving>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// A checkpoint that is on its way here.
-struct Receiving {
-    from: u64,
-    next: u32,
-    touched: Instant,
-    arriving: Arriving,
 }
 
 /// Makes the log of a fleet's founding member, in an empty file: its first row is the policy and who the members are, by
@@ -373,7 +367,7 @@ impl Replica {
 
     /// The last row of its log.
     #[cfg(test)]
-    pub(super) fn end_of_log(&self) -> Option<Place> {
+    pub(super) fn end_of_log(&self) -> Option<super::log::Place> {
         self.0.log.end().unwrap_or(None)
     }
 
@@ -383,188 +377,6 @@ impl Replica {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.0.settings
-    }
-
-    /// Answers what another member has asked; the link is sure that it was `from`.
-    pub async fn handle(&self, from: u64, request: &[u8]) -> Vec<u8> {
-        let reply = match Request::decode(request) {
-            Ok(Said { time_s, what }) => {
-                self.0.clocks.heard(from, time_s);
-                self.answer(from, &what).await
-            }
-            Err(_) => Reply::Refused(Refused::Malformed),
-        };
-        // Without a clock nothing is acknowledged either (F7).
-        match self.0.clocks.now_s() {
-            Ok(now_s) => reply.encode(now_s),
-            Err(_) => Reply::Refused(Refused::Stopped).encode(0),
-        }
-    }
-
-    async fn answer(&self, from: u64, request: &Request) -> Reply {
-        match request {
-            Request::Append { vote, .. }
-            | Request::Vote { vote, .. }
-            | Request::CheckpointBegins { vote, .. }
-            | Request::CheckpointPart { vote, .. }
-            | Request::CheckpointEnds { vote }
-                if vote.leader_id.node_id != from =>
-            {
-                Reply::Refused(Refused::Foreign)
-            }
-            Request::Propose { origin, .. } if origin.member != from => Reply::Refused(Refused::Foreign),
-            Request::Append { vote, previous, commit, entries } => {
-                self.append(*vote, *previous, *commit, entries).await
-            }
-            Request::Vote { vote, last } => {
-                let request = openraft::raft::VoteRequest { vote: *vote, last_log_id: last.map(to_raft) };
-                match self.0.raft.vote(request).await {
-                    Ok(it) => Reply::Voted {
-                        vote: it.vote,
-                        granted: it.vote_granted,
-                        last: it.last_log_id.as_ref().map(from_raft),
-                    },
-                    Err(_) => Reply::Refused(Refused::Stopped),
-                }
-            }
-            Request::Propose { origin, count, content } => self.propose(*origin, *count, content).await,
-            Request::Confirm => match self.0.raft.get_read_log_id().await {
-                Ok((index, _)) => Reply::Confirmed(index.as_ref().map(from_raft)),
-                Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(it))) => Reply::NotLeader(it.leader_id),
-                Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Reply::Refused(Refused::Busy),
-                Err(RaftError::Fatal(_)) => Reply::Refused(Refused::Stopped),
-            },
-            Request::CheckpointBegins { head, .. } => self.receive(from, head).await,
-            Request::CheckpointPart { number, part, .. } => self.receive_part(from, *number, part).await,
-            Request::CheckpointEnds { vote } => self.receive_end(from, *vote).await,
-        }
-    }
-
-    /// Takes a leader's entries, if they are of this replica's history and not dated too far ahead.
-    async fn append(&self, vote: Vote, previous: Option<Place>, commit: Option<LogId>, entries: &[Entry]) -> Reply {
-        let Shared { log, policy, clocks, raft, .. } = &*self.0;
-        // What a majority has acknowledged already is not this replica's to refuse.
-        let fresh = entries.iter().filter(|entry| Some(from_raft(&entry.log_id)) > commit);
-        let latest_s = fresh.filter_map(date_of).max().unwrap_or(0);
-        match clocks.now_s() {
-            Ok(now_s) if latest_s <= now_s.saturating_add(policy.skew_max_s) => {}
-            _ => return Reply::Refused(Refused::Skew),
-        }
-        match self.follows(previous, entries) {
-            Ok(true) => {}
-            Ok(false) => {
-                log.forked(vote.leader_id.node_id);
-                return Reply::Refused(Refused::Fork);
-            }
-            Err(_) => return Reply::Refused(Refused::Stopped),
-        }
-        let last = entries.last().map(|entry| from_raft(&entry.log_id)).or(previous.map(|it| it.id));
-        let request = openraft::raft::AppendEntriesRequest {
-            vote,
-            prev_log_id: previous.map(|it| to_raft(it.id)),
-            entries: entries.to_vec(),
-            leader_commit: commit.map(to_raft),
-        };
-        match raft.append_entries(request).await {
-            Ok(openraft::raft::AppendEntriesResponse::Success) => {
-                self.may_lead(true);
-                Reply::Appended { chain: last.and_then(|last| log.chain_at(&last).ok().flatten()) }
-            }
-            Ok(openraft::raft::AppendEntriesResponse::HigherVote(vote)) => Reply::HigherVote(vote),
-            Ok(_) => Reply::Conflict,
-            Err(_) => Reply::Refused(Refused::Stopped),
-        }
-    }
-
-    /// Whether entries behind `previous` are of this replica's history, as far as it has rows of their ids (F5).
-    fn follows(&self, previous: Option<Place>, entries: &[Entry]) -> Result<bool, Fault> {
-        let Shared { log, policy, .. } = &*self.0;
-        if let Some(place) = previous
-            && log.chain_at(&place.id)?.is_some_and(|own| own != place.chain)
-        {
-            return Ok(false);
-        }
-        let mut chain = previous.map_or(CHAIN_BEGIN, |it| it.chain);
-        for entry in entries {
-            let Some(own) = log.chain_at(&from_raft(&entry.log_id))? else { break };
-            chain = row::seal(log.keys(), policy, entry, &chain).1;
-            if chain != own {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Takes a member's batch to the log, if this replica leads, and answers once it is committed.
-    async fn propose(&self, origin: Origin, count: u32, content: &Arc<[u8]>) -> Reply {
-        let Shared { number, clocks, raft, .. } = &*self.0;
-        let (leader, voters) = {
-            let metrics = raft.metrics();
-            let metrics = metrics.borrow();
-            (metrics.current_leader, metrics.membership_config.membership().voter_ids().collect::<BTreeSet<_>>())
-        };
-        if leader != Some(*number) {
-            return Reply::NotLeader(leader);
-        }
-        let Ok(Some(time_s)) = clocks.date_s(*number, &voters) else { return Reply::Refused(Refused::Busy) };
-        let proposal = Proposal { origin, time_s, count, content: Arc::clone(content) };
-        // What does not parse would stop every replica that applies it.
-        if commands_of(&proposal).is_err() {
-            return Reply::Refused(Refused::Malformed);
-        }
-        match raft.client_write(proposal).await {
-            Ok(_) => Reply::Taken,
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(it))) => Reply::NotLeader(it.leader_id),
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_))) => Reply::Refused(Refused::Busy),
-            Err(RaftError::Fatal(_)) => Reply::Refused(Refused::Stopped),
-        }
-    }
-
-    async fn receive(&self, from: u64, head: &[u8]) -> Reply {
-        let mut receiving = self.0.arriving.lock().await;
-        // A leader that begins anew has given up what it sent before.
-        *receiving = None;
-        match self.0.machine.receive(head) {
-            Ok(Some(arriving)) => {
-                *receiving = Some(Receiving { from, next: 0, touched: Instant::now(), arriving });
-                Reply::Continue
-            }
-            Ok(None) => Reply::Refused(Refused::Busy),
-            Err(Fault::Latched) => Reply::Refused(Refused::Stopped),
-            Err(_) => Reply::Refused(Refused::Malformed),
-        }
-    }
-
-    async fn receive_part(&self, from: u64, number: u32, part: &[u8]) -> Reply {
-        let mut receiving = self.0.arriving.lock().await;
-        let Some(it) = receiving.as_mut().filter(|it| it.from == from && it.next == number) else {
-            return Reply::Refused(Refused::Busy);
-        };
-        (it.next, it.touched) = (number.saturating_add(1), Instant::now());
-        match super::blocking(|| self.0.machine.take(&mut it.arriving, part)) {
-            Ok(()) => Reply::Continue,
-            Err(fault) => {
-                tracing::warn!(%fault, from, "a checkpoint is not taken");
-                *receiving = None;
-                Reply::Refused(Refused::Malformed)
-            }
-        }
-    }
-
-    async fn receive_end(&self, from: u64, vote: Vote) -> Reply {
-        let Some(it) = self.0.arriving.lock().await.take_if(|it| it.from == from) else {
-            return Reply::Refused(Refused::Busy);
-        };
-        match super::blocking(|| self.0.machine.prove(it.arriving)) {
-            Ok(snapshot) => match self.0.raft.install_full_snapshot(vote, snapshot).await {
-                Ok(response) => Reply::Installed(response.vote),
-                Err(_) => Reply::Refused(Refused::Stopped),
-            },
-            Err(fault) => {
-                tracing::warn!(%fault, from, "a checkpoint is not what its root says");
-                Reply::Refused(Refused::Malformed)
-            }
-        }
     }
 
     /// Answers those who wait for a confirmed state, all who have come by then with one question to the leader.
@@ -621,14 +433,6 @@ impl Replica {
             let mut receiving = self.0.arriving.lock().await;
             receiving.take_if(|it| it.touched.elapsed() > ARRIVING_WAIT);
         }
-    }
-}
-
-/// The date of an entry, if it has one.
-fn date_of(entry: &Entry) -> Option<u64> {
-    match &entry.payload {
-        openraft::EntryPayload::Normal(proposal) => Some(proposal.time_s),
-        openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => None,
     }
 }
 
