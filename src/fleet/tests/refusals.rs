@@ -10,6 +10,18 @@ use crate::fleet::message::{Refused, Reply, Request};
 use crate::journal::tests::charge;
 use crate::journal::{Leader, LogId};
 
+/// Member 1, whose fellows are gone after they have counted together, and the end of its log.
+async fn alone() -> (Fleet, Place) {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    fleet.replica(1).commit(vec![charge(1, 1)]).await.unwrap();
+    for other in [2, 3] {
+        fleet.stop(other).await;
+    }
+    let place = fleet.replica(1).end_of_log().unwrap();
+    (fleet, place)
+}
+
 /// What a member answers to somebody.
 async fn asked(fleet: &Fleet, member: u64, from: u64, request: &Request) -> Reply {
     let reply = fleet.replica(member).handle(from, &request.encode(1_000)).await;
@@ -55,13 +67,7 @@ async fn f9_fleet_message_speaks_for_its_sender() {
 
 #[tokio::test(start_paused = true)]
 async fn f7_fleet_row_dated_far_ahead_is_not_acknowledged() {
-    let fleet = Fleet::of(3).await;
-    fleet.leader(None).await;
-    fleet.replica(1).commit(vec![charge(1, 1)]).await.unwrap();
-    for other in [2, 3] {
-        fleet.stop(other).await;
-    }
-    let place = fleet.replica(1).end_of_log().unwrap();
+    let (fleet, place) = alone().await;
     let next = place.id.index + 1;
     let ahead = |commit| append(vote(3), Some(place), commit, vec![dated(1_301, next)]);
     assert_eq!(asked(&fleet, 1, 3, &ahead(None)).await, Reply::Refused(Refused::Skew));
@@ -78,13 +84,7 @@ async fn f7_fleet_row_dated_far_ahead_is_not_acknowledged() {
 
 #[tokio::test(start_paused = true)]
 async fn f5_fleet_with_two_histories_stops() {
-    let fleet = Fleet::of(3).await;
-    fleet.leader(None).await;
-    fleet.replica(1).commit(vec![charge(1, 1)]).await.unwrap();
-    for other in [2, 3] {
-        fleet.stop(other).await;
-    }
-    let place = fleet.replica(1).end_of_log().unwrap();
+    let (fleet, place) = alone().await;
     let other = Place { chain: [1; 32], ..place };
     assert_eq!(
         asked(&fleet, 1, 3, &append(vote(3), Some(other), None, Vec::new())).await,
