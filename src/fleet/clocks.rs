@@ -1,7 +1,6 @@
 //! [`Clocks`]: what time it is for the fleet, so that no few of its members decide.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,13 +17,13 @@ pub(super) struct Clocks {
     own: Arc<dyn Clock>,
     /// What each said, in seconds, and when that was heard.
     heard: Mutex<BTreeMap<u64, (u64, Instant)>>,
-    /// Whether a member has refused this replica's rows because of their date.
-    refused: AtomicBool,
+    /// Members that have refused this replica's rows because of their date.
+    refused: Mutex<BTreeSet<u64>>,
 }
 
 impl Clocks {
     pub(super) fn new(own: Arc<dyn Clock>) -> Self {
-        Clocks { own, heard: Mutex::default(), refused: AtomicBool::new(false) }
+        Clocks { own, heard: Mutex::default(), refused: Mutex::default() }
     }
 
     /// This replica's clock.
@@ -39,13 +38,15 @@ impl Clocks {
     }
 
     /// A member has refused rows of this replica's because of their date.
-    pub(super) fn refused(&self) {
-        self.refused.store(true, Ordering::Relaxed);
+    pub(super) fn refused(&self, member: u64) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(member);
     }
 
-    /// Whether one has since this was asked last.
-    pub(super) fn take_refused(&self) -> bool {
-        self.refused.swap(false, Ordering::Relaxed)
+    /// Whether so many of these members have, since this was asked last, that the others are no majority.
+    pub(super) fn take_refused(&self, voters: &BTreeSet<u64>) -> bool {
+        let refused = std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner));
+        let others = voters.difference(&refused).count();
+        others * 2 <= voters.len()
     }
 
     /// The date of a batch, in seconds, by the clocks of these members, of whom this replica is `own`: their median, where
@@ -75,6 +76,17 @@ impl Clocks {
 mod tests {
     use super::*;
     use crate::journal::ManualClock;
+
+    #[test]
+    fn fleet_goes_on_while_a_majority_takes_its_dates() {
+        let clocks = Clocks::new(Arc::new(ManualClock::new(1_000)));
+        let five = BTreeSet::from([1, 2, 3, 4, 5]);
+        for (refusing, gives_way) in [(vec![], false), (vec![2, 3, 2], false), (vec![2, 3, 4], true), (vec![9], false)]
+        {
+            refusing.iter().for_each(|member| clocks.refused(*member));
+            assert_eq!(clocks.take_refused(&five), gives_way, "{refusing:?}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn fleet_dates_by_the_median_of_clocks() {

@@ -27,7 +27,7 @@ use crate::journal::kept::Kept;
 use crate::journal::row::{Keys, read_commands};
 use crate::journal::store::{Store, shielded};
 use crate::journal::{Committed, LogId};
-use crate::ledger::{Policy, State};
+use crate::ledger::{Command, Policy, State};
 use crate::wire::{Invalid, Reader, Writer};
 use crate::wrap::Sealed;
 
@@ -97,6 +97,8 @@ struct Shared {
     base: Mutex<Base>,
     /// Held while a checkpoint is written, or one arrives.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held while one is written, and by a batch that changes every account.
+    writing: Arc<tokio::sync::Mutex<()>>,
     waiting: Mutex<Waiting>,
     /// The last row applied.
     applied: watch::Sender<Option<LogId>>,
@@ -163,6 +165,7 @@ impl Machine {
             book: Mutex::new(book),
             base: Mutex::new(base),
             turn: Arc::default(),
+            writing: Arc::default(),
             waiting: Mutex::new(None),
             applied,
             closing: AtomicBool::new(false),
@@ -241,14 +244,14 @@ impl Machine {
         Ok(())
     }
 
-    fn apply_entry(&self, entry: Entry) -> Result<(), Fault> {
+    fn apply_entry(&self, entry: Entry, mut commands: Vec<Command>) -> Result<(), Fault> {
         let Shared { book, kept, waiting, applied, .. } = &*self.0;
         let id = from_raft(&entry.log_id);
         let mut book = lock(book)?;
         if *applied.borrow() >= Some(id) {
             return Err(Fault::Damaged("a row was to be applied a second time".to_owned()));
         }
-        let (mut time_s, mut commands, mut origin) = (0, Vec::new(), None);
+        let (mut time_s, mut origin) = (0, None);
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
@@ -256,9 +259,9 @@ impl Machine {
             }
             EntryPayload::Normal(it) => {
                 if book.admits(&it.origin) {
-                    commands = commands_of(&it).map_err(Invalid::stored("a batch of the fleet's log"))?;
                     (time_s, origin) = (it.time_s, Some(it.origin));
                 } else {
+                    commands.clear();
                     tracing::debug!(index = id.index, "a batch had come before, and does nothing");
                 }
             }
@@ -292,9 +295,10 @@ impl Machine {
     }
 
     /// Where the next checkpoint is to stand, if one can be written now.
-    fn cut(&self) -> Result<Option<(Cut, Place, Base, Turn)>, Fault> {
-        let Shared { log, kept, book, base, turn, applied, .. } = &*self.0;
+    fn cut(&self) -> Result<Option<(Cut, Place, Base, [Turn; 2])>, Fault> {
+        let Shared { log, kept, book, base, turn, writing, applied, .. } = &*self.0;
         let Ok(turn) = Arc::clone(turn).try_lock_owned() else { return Ok(None) };
+        let Ok(writing) = Arc::clone(writing).try_lock_owned() else { return Ok(None) };
         let book = lock(book)?;
         let Some(last) = *applied.borrow() else { return Ok(None) };
         let Some(chain) = log.chain_at(&last)? else {
@@ -302,7 +306,7 @@ impl Machine {
         };
         let base = lock(base)?.clone();
         let cut = kept.cut(last, chain, book.encode())?;
-        Ok(Some((cut, Place { id: last, chain }, base, turn)))
+        Ok(Some((cut, Place { id: last, chain }, base, [turn, writing])))
     }
 
     fn settle<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StorageError> {
@@ -311,10 +315,18 @@ impl Machine {
 }
 
 /// The commands of a proposal.
-pub(super) fn commands_of(proposal: &Proposal) -> Result<Vec<crate::ledger::Command>, Invalid> {
+pub(super) fn commands_of(proposal: &Proposal) -> Result<Vec<Command>, Invalid> {
     let mut reader = Reader::new(&proposal.content);
     let commands = read_commands(&mut reader, proposal.count as usize)?;
     reader.finish().map(|()| commands)
+}
+
+/// The commands of an entry of the log, if it is a batch.
+fn commands_in(entry: &Entry) -> Result<Vec<Command>, Fault> {
+    match &entry.payload {
+        EntryPayload::Normal(it) => commands_of(it).map_err(Invalid::stored("a batch of the fleet's log")),
+        EntryPayload::Blank | EntryPayload::Membership(_) => Ok(Vec::new()),
+    }
 }
 
 fn meta_of(base: &Base, book: &Book) -> Meta {
@@ -329,7 +341,7 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fault> {
 /// Writes a checkpoint beside the machine.
 pub(super) struct Builder {
     machine: Machine,
-    cut: Result<Option<(Cut, Place, Base, Turn)>, Fault>,
+    cut: Result<Option<(Cut, Place, Base, [Turn; 2])>, Fault>,
 }
 
 impl RaftSnapshotBuilder<Consensus> for Builder {
@@ -367,7 +379,16 @@ impl RaftStateMachine<Consensus> for Machine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.settle(|| entries.into_iter().map(|entry| self.apply_entry(entry)).collect())
+        let mut applied = Vec::new();
+        for entry in entries {
+            // It changes every account, so what is being written is finished before.
+            let commands = self.settle(|| commands_in(&entry))?;
+            let restores = commands.iter().any(|command| matches!(command, Command::Restore { .. }));
+            let written = if restores { Some(self.0.writing.lock().await) } else { None };
+            applied.push(self.settle(|| self.apply_entry(entry, commands))?);
+            drop(written);
+        }
+        Ok(applied)
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {

@@ -196,7 +196,7 @@ impl Request {
                 3 => Request::Propose {
                     origin: Origin::read(reader)?,
                     count: Some(reader.u32()?).filter(|it| *it as usize <= BATCH_MAX).ok_or(Invalid)?,
-                    content: Arc::from(reader.counted(ROW_MAX - FRAME_LEN)?),
+                    content: Arc::from(reader.counted(ROW_MAX)?),
                 },
                 4 => Request::Confirm,
                 5 => Request::CheckpointBegins { vote: read_vote(reader)?, head: reader.counted(HEAD_MAX)?.to_vec() },

@@ -164,7 +164,7 @@ impl RaftNetwork<Consensus> for Peer {
             Reply::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote)),
             Reply::Refused(Refused::Fork) => Err(fault(log.forked(self.member))),
             reply @ Reply::Refused(Refused::Skew) => {
-                self.peers.clocks.refused();
+                self.peers.clocks.refused(self.member);
                 Err(strange(&reply))
             }
             other => Err(strange(&other)),

@@ -23,6 +23,7 @@ pub(crate) use tail::Place;
 use tail::{ROW_OVERHEAD, Tail};
 
 use super::consensus::{Consensus, Entry, Membership, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft};
+use super::message::{ENTRIES_BYTES, size_of_entry};
 use super::planted::{Mistake, makes};
 use super::row;
 use crate::error::Fault;
@@ -420,6 +421,22 @@ impl RaftLogReader<Consensus> for Log {
             Bound::Unbounded => u64::MAX,
         };
         self.settle(|| self.entries(from, to))
+    }
+
+    /// As many as fit one message, and one at least.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
+        self.settle(|| {
+            let (mut entries, mut size) = (Vec::new(), 0);
+            for index in start..end {
+                let Some(entry) = self.entries(index, index + 1)?.pop() else { break };
+                size += size_of_entry(&entry);
+                if size > ENTRIES_BYTES && !entries.is_empty() {
+                    break;
+                }
+                entries.push(entry);
+            }
+            Ok(entries)
+        })
     }
 }
 

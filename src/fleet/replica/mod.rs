@@ -418,7 +418,7 @@ impl Replica {
         let mut banned_until = None;
         loop {
             tokio::time::sleep(ROUND).await;
-            if self.0.clocks.take_refused() && banned_until.is_none() {
+            if self.0.clocks.take_refused(&self.status().voters) && banned_until.is_none() {
                 // The fleet would wait for ever for a row that the others do not take: let one of them lead who lacks it.
                 tracing::warn!("rows of this replica are refused because of their date: it lets another lead");
                 self.may_lead(false);

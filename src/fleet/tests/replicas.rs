@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::Fleet;
 use crate::error::Fault;
+use crate::fleet::MESSAGE_MAX;
 use crate::journal::tests::{charge, enrol, id};
-use crate::ledger::{State, Verdict};
+use crate::ledger::{Command, State, Verdict};
+use crate::limits::STATEMENT_MAX;
 
 fn encoded(replica: &crate::fleet::Replica) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -57,6 +59,24 @@ async fn fleet_member_that_is_cut_off_settles_nothing() {
     fleet.heal();
     lonely.confirm().await.unwrap();
     assert_eq!(encoded(&lonely), encoded(&fleet.replica(other)), "what it had alone is gone");
+}
+
+/// More than one message holds.
+#[tokio::test(start_paused = true)]
+async fn fleet_member_that_is_far_behind_gets_rows_in_messages_that_are_bounded() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    let behind = if leader == 1 { 2 } else { 1 };
+    fleet.stop(behind).await;
+    let long = Command::Members { predecessor: [1; 32], statement: vec![0; STATEMENT_MAX] };
+    for _ in 0..4 {
+        // Refused, and in the log all the same.
+        fleet.replica(leader).commit(vec![long.clone(); 200]).await.unwrap();
+    }
+    assert!(4 * 200 * STATEMENT_MAX > MESSAGE_MAX);
+    fleet.start(behind).await.unwrap();
+    fleet.replica(behind).confirm().await.unwrap();
+    assert_eq!(encoded(&fleet.replica(behind)), encoded(&fleet.replica(leader)));
 }
 
 #[tokio::test(start_paused = true)]
