@@ -295,7 +295,7 @@ impl Machine {
     }
 
     /// Where the next checkpoint is to stand, if one can be written now.
-    fn cut(&self) -> Result<Option<(Cut, Place, Base, [Turn; 2])>, Fault> {
+    fn cut(&self) -> Result<Option<Begun>, Fault> {
         let Shared { log, kept, book, base, turn, writing, applied, .. } = &*self.0;
         let Ok(turn) = Arc::clone(turn).try_lock_owned() else { return Ok(None) };
         let Ok(writing) = Arc::clone(writing).try_lock_owned() else { return Ok(None) };
@@ -306,7 +306,7 @@ impl Machine {
         };
         let base = lock(base)?.clone();
         let cut = kept.cut(last, chain, book.encode())?;
-        Ok(Some((cut, Place { id: last, chain }, base, [turn, writing])))
+        Ok(Some(Begun { cut, place: Place { id: last, chain }, base, turns: [turn, writing] }))
     }
 
     fn settle<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StorageError> {
@@ -338,26 +338,35 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fault> {
     mutex.lock().map_err(|_| Fault::Latched)
 }
 
+/// A checkpoint that is to be written.
+struct Begun {
+    cut: Cut,
+    place: Place,
+    /// The one before it.
+    base: Base,
+    turns: [Turn; 2],
+}
+
 /// Writes a checkpoint beside the machine.
 pub(super) struct Builder {
     machine: Machine,
-    cut: Result<Option<(Cut, Place, Base, [Turn; 2])>, Fault>,
+    begun: Result<Option<Begun>, Fault>,
 }
 
 impl RaftSnapshotBuilder<Consensus> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Consensus>, StorageError> {
         let Shared { log, kept, base, closing, .. } = &*self.machine.0;
-        let cut = std::mem::replace(&mut self.cut, Ok(None));
+        let begun = std::mem::replace(&mut self.begun, Ok(None));
         let written = super::blocking(|| {
             self.machine.settle(|| {
-                let Some((cut, place, before, turn)) = cut? else { return Ok(None) };
+                let Some(Begun { cut, place, base: before, turns }) = begun? else { return Ok(None) };
                 let book = Book::decode(&cut.beside)?;
                 let (next, snapshot) = kept.write(log.keys(), &before, cut, closing)?;
                 log.checkpointed(place, next.root)?;
                 kept.turn_to(snapshot)?;
                 let meta = meta_of(&next, &book);
                 *lock(base)? = next;
-                drop(turn);
+                drop(turns);
                 tracing::debug!(index = place.id.index, "checkpoint");
                 Ok(Some(meta))
             })
@@ -392,7 +401,7 @@ impl RaftStateMachine<Consensus> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { machine: self.clone(), cut: self.cut() }
+        Builder { machine: self.clone(), begun: self.cut() }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Carried>, StorageError> {

@@ -73,7 +73,7 @@ async fn fleet_member_that_is_far_behind_gets_rows_in_messages_that_are_bounded(
         // Refused, and in the log all the same.
         fleet.replica(leader).commit(vec![long.clone(); 200]).await.unwrap();
     }
-    assert!(4 * 200 * STATEMENT_MAX > MESSAGE_MAX);
+    const { assert!(4 * 200 * STATEMENT_MAX > MESSAGE_MAX) };
     fleet.start(behind).await.unwrap();
     fleet.replica(behind).confirm().await.unwrap();
     assert_eq!(encoded(&fleet.replica(behind)), encoded(&fleet.replica(leader)));
