@@ -48,7 +48,7 @@ pub use link::{Call, Links};
 pub use message::MESSAGE_MAX;
 #[cfg(feature = "planted")]
 pub use planted::{Mistake, plant};
-pub use replica::{Member, Replica, Settings, Status, found, join};
+pub use replica::{Member, Replica, Settings, Status, found};
 pub use stream::{Dialled, Dials, Streams, serve};
 
 /// Work that waits for a disk, on a thread of the runtime: other tasks are moved elsewhere where there is elsewhere.

@@ -13,6 +13,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use openraft::entry::RaftEntry;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
 use redb::{ReadableDatabase, ReadableTable, StorageBackend};
@@ -58,12 +59,12 @@ struct Shared {
 }
 
 impl Log {
-    /// A new log in an empty file: with the row that founds a fleet of `members`, or empty, for a replica that joins one.
+    /// A new log in an empty file, with the row that founds a fleet of these members.
     pub(super) fn create(
         backend: impl StorageBackend,
         keys: &Keys,
         policy: &Policy,
-        founders: Option<Membership>,
+        founders: Membership,
     ) -> Result<(), Fault> {
         shielded(|| {
             let store = Store::open(backend, CACHE)?;
@@ -74,12 +75,9 @@ impl Log {
                 if table.first().map_err(storage)?.is_some() {
                     return Err(Fault::Storage("there is a log already".to_owned()));
                 }
-                if let Some(members) = founders {
-                    let entry =
-                        <Entry as openraft::entry::RaftEntry<_, _>>::new_membership(RaftLogId::default(), members);
-                    let (row, _) = row::seal(keys, policy, &entry, &CHAIN_BEGIN);
-                    table.insert(0, row.as_slice()).map_err(storage)?;
-                }
+                let entry = <Entry as RaftEntry<_, _>>::new_membership(RaftLogId::default(), founders);
+                let (row, _) = row::seal(keys, policy, &entry, &CHAIN_BEGIN);
+                table.insert(0, row.as_slice()).map_err(storage)?;
             }
             write.commit().map_err(storage)
         })

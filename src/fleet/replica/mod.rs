@@ -149,20 +149,11 @@ pub fn found(
     }
     let nodes: BTreeMap<_, _> = members.iter().map(|(number, name)| (*number, BasicNode::new(name))).collect();
     let voters = nodes.keys().copied().collect::<BTreeSet<_>>();
-    Log::create(log, &Keys::new(journal_key), policy, Some(Membership::new(vec![voters], nodes)))
-}
-
-/// Makes the log of a replica that will join a fleet, in an empty file.
-///
-/// # Errors
-/// As [`found`].
-pub fn join(log: impl StorageBackend, policy: &Policy, journal_key: &Secret<[u8; 32]>) -> Result<(), Fault> {
-    policy.check()?;
-    Log::create(log, &Keys::new(journal_key), policy, None)
+    Log::create(log, &Keys::new(journal_key), policy, Membership::new(vec![voters], nodes))
 }
 
 impl Replica {
-    /// Opens a replica over two stores of bytes, its log, made by [`found`] or [`join`], and its checkpoint, empty at
+    /// Opens a replica over two stores of bytes, its log, made by [`found`], and its checkpoint, empty at
     /// first; and runs it on the current tokio runtime.
     ///
     /// # Errors
