@@ -402,7 +402,13 @@ fn papers(
         exceptions: Vec::new(),
         destroyed: Vec::new(),
     });
-    let member = Member { number: 1, name: "somewhere".to_owned(), channel_key: [6; 32], code: "code".to_owned() };
+    let member = Member {
+        number: 1,
+        name: "somewhere".to_owned(),
+        link_key: [5; 32],
+        channel_key: [6; 32],
+        code: "code".to_owned(),
+    };
     words.debug(&member);
     let order = Order::Members { predecessor: [0; 32], members: vec![member] };
     words.debug(&order);

@@ -1,6 +1,7 @@
 //! How openraft is used: its types filled in, its runtime, and its log ids as ours.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use openraft::{AsyncRuntime, TokioRuntime};
 use rand_core_06::{Error, RngCore, impls};
 
+use super::link::Address;
 use super::machine::Carried;
 use crate::journal::{Leader, LogId};
 use crate::wire::{Invalid, Reader, Writer};
@@ -19,7 +21,7 @@ openraft::declare_raft_types!(
         D = Proposal,
         R = (),
         NodeId = u64,
-        Node = openraft::BasicNode,
+        Node = Address,
         Entry = openraft::Entry<Consensus>,
         SnapshotData = Carried,
         AsyncRuntime = Runtime,
@@ -27,8 +29,8 @@ openraft::declare_raft_types!(
 
 pub(super) type Raft = openraft::Raft<Consensus>;
 pub(super) type Entry = openraft::Entry<Consensus>;
-pub(super) type Membership = openraft::Membership<u64, openraft::BasicNode>;
-pub(super) type StoredMembership = openraft::StoredMembership<u64, openraft::BasicNode>;
+pub(super) type Membership = openraft::Membership<u64, Address>;
+pub(super) type StoredMembership = openraft::StoredMembership<u64, Address>;
 pub(super) type RaftLogId = openraft::LogId<u64>;
 pub(super) type Vote = openraft::Vote<u64>;
 pub(super) type StorageError = openraft::StorageError<u64>;
@@ -98,24 +100,32 @@ pub(super) fn write_membership(writer: &mut Writer, membership: &Membership) {
             writer.u64(*member);
         }
     }
-    writer.u16(membership.nodes().count() as u16);
-    for (member, node) in membership.nodes() {
-        writer.u64(*member).counted(node.addr.as_bytes());
-    }
+    write_addresses(writer, membership.nodes());
 }
 
 pub(super) fn read_membership(reader: &mut Reader<'_>) -> Result<Membership, Invalid> {
     let configs = (0..reader.u8()?)
         .map(|_| (0..reader.u16()?).map(|_| reader.u64()).collect::<Result<_, _>>())
         .collect::<Result<Vec<_>, _>>()?;
-    let nodes = (0..reader.u16()?)
+    Ok(Membership::new(configs, read_addresses(reader)?))
+}
+
+pub(super) fn write_addresses<'a>(writer: &mut Writer, addresses: impl Iterator<Item = (&'a u64, &'a Address)>) {
+    let addresses: Vec<_> = addresses.collect();
+    writer.u16(addresses.len() as u16);
+    for (member, Address { name, link_key }) in addresses {
+        writer.u64(*member).counted(name.as_bytes()).bytes(link_key);
+    }
+}
+
+pub(super) fn read_addresses(reader: &mut Reader<'_>) -> Result<BTreeMap<u64, Address>, Invalid> {
+    (0..reader.u16()?)
         .map(|_| {
             let member = reader.u64()?;
-            let name = std::str::from_utf8(reader.counted(NAME_MAX)?).map_err(|_| Invalid)?;
-            Ok((member, openraft::BasicNode::new(name)))
+            let name = std::str::from_utf8(reader.counted(NAME_MAX)?).map_err(|_| Invalid)?.to_owned();
+            Ok((member, Address { name, link_key: *reader.array()? }))
         })
-        .collect::<Result<std::collections::BTreeMap<_, _>, Invalid>>()?;
-    Ok(Membership::new(configs, nodes))
+        .collect()
 }
 
 /// Longest name of a member, in bytes.

@@ -3,7 +3,7 @@
 //! A batch is decided by the state of whoever asks, not by what a leader says: the replica that sent it makes its receipts
 //! when its own log says that the batch is committed, and has by then applied it (L10).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,8 +16,10 @@ use super::consensus::{
     Consensus, Entry, Origin, Proposal, RaftLogId, StorageError, StoredMembership, from_raft, read_membership, to_raft,
     write_membership,
 };
+use super::link::Address;
 use super::log::{Log, Place, raft_fault};
 use super::planted::{Mistake, makes};
+use super::roster::Roster;
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::carried::{Incoming, Outgoing, Proven};
@@ -34,10 +36,12 @@ use crate::wrap::Sealed;
 /// What redb may keep of the checkpoint's file in memory.
 const CACHE: usize = 64 << 20;
 
-/// What a fleet keeps beside the state: who its members are, and how far each of their batches have come.
+/// What a fleet keeps beside the state: who its members are and never will be, and how far each of their batches have come.
 #[derive(Clone, Default)]
 struct Book {
     membership: StoredMembership,
+    /// Numbers that nobody has again.
+    gone: BTreeSet<u64>,
     /// The last batch applied of each member: its life, and its number in that life (F2).
     origins: BTreeMap<u64, (u64, u64)>,
 }
@@ -59,6 +63,10 @@ impl Book {
         writer.flag(self.membership.log_id().is_some());
         from_raft(&self.membership.log_id().unwrap_or_default()).write(&mut writer);
         write_membership(&mut writer, self.membership.membership());
+        writer.u32(self.gone.len() as u32);
+        for number in &self.gone {
+            writer.u64(*number);
+        }
         writer.u32(self.origins.len() as u32);
         for (member, (life, sequence)) in &self.origins {
             writer.u64(*member).u64(*life).u64(*sequence);
@@ -72,11 +80,12 @@ impl Book {
             let known = reader.flag()?;
             let log_id = LogId::read(&mut reader)?;
             let membership = StoredMembership::new(known.then(|| to_raft(log_id)), read_membership(&mut reader)?);
+            let gone = (0..reader.u32()?).map(|_| reader.u64()).collect::<Result<_, Invalid>>()?;
             let origins = (0..reader.u32()?)
                 .map(|_| Ok((reader.u64()?, (reader.u64()?, reader.u64()?))))
                 .collect::<Result<_, Invalid>>()?;
             reader.finish()?;
-            Ok(Book { membership, origins })
+            Ok(Book { membership, gone, origins })
         };
         parse().map_err(Invalid::stored("what the checkpoint says of the fleet"))
     }
@@ -105,7 +114,7 @@ struct Shared {
     closing: AtomicBool,
 }
 
-type Meta = SnapshotMeta<u64, openraft::BasicNode>;
+type Meta = SnapshotMeta<u64, Address>;
 
 /// A checkpoint as openraft hands it around.
 pub(super) enum Carried {
@@ -200,6 +209,19 @@ impl Machine {
         self.0.kept.look(look)
     }
 
+    /// What the state says of the members, and the last row in it.
+    pub(super) fn roster(&self) -> Result<(Option<LogId>, Roster), Fault> {
+        let book = lock(&self.0.book)?;
+        Ok((*self.0.applied.borrow(), self.roster_of(&book)?))
+    }
+
+    fn roster_of(&self, book: &Book) -> Result<Roster, Fault> {
+        let mut roster = None;
+        let (gone, membership) = (book.gone.clone(), book.membership.membership().clone());
+        self.look(&mut |state| roster = Some(Roster::of(state, gone.clone(), membership.clone())))?;
+        roster.ok_or(Fault::Latched)
+    }
+
     /// The sealed records that are asked for, as applied here.
     pub(super) fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
         self.0.kept.sealed_each(self.0.log.latch(), asked)
@@ -222,8 +244,12 @@ impl Machine {
     pub(super) fn prove(&self, arriving: Arriving) -> Result<Snapshot<Consensus>, Fault> {
         let Arriving { incoming, turn } = arriving;
         let proven = shielded(|| incoming.prove(self.0.log.keys()))?;
-        let book = Book::decode(&proven.loaded().beside)?;
-        let meta = meta_of(&proven.loaded().base, &book);
+        let loaded = proven.loaded();
+        let book = Book::decode(&loaded.beside)?;
+        let meta = meta_of(&loaded.base, &book);
+        if !Roster::of(&loaded.state, book.gone, book.membership.membership().clone()).stands() {
+            return Err(Fault::Damaged("a checkpoint has members that no statement names".to_owned()));
+        }
         Ok(Snapshot { meta, snapshot: Box::new(Carried::Arrived(Box::new(proven), turn)) })
     }
 
@@ -265,6 +291,11 @@ impl Machine {
                     tracing::debug!(index = id.index, "a batch had come before, and does nothing");
                 }
             }
+        }
+        if commands.iter().any(|command| matches!(command, Command::Members { .. })) {
+            let mut roster = self.roster_of(&book)?;
+            roster.take(&commands);
+            book.gone = roster.gone().clone();
         }
         let receipts = kept.apply(id.index, time_s, commands)?;
         applied.send_replace(Some(id));

@@ -3,9 +3,11 @@
 //! Every message begins with the version and the speaker's clock. The link says who speaks, and a request that only one
 //! member may make, as a leader or for itself, is refused from any other; so what one member said is of no use to another.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::consensus::{Entry, Origin, Vote, leader_of, vote_for};
+use super::consensus::{Entry, Origin, Vote, leader_of, read_addresses, vote_for, write_addresses};
+use super::link::Address;
 use super::log::Place;
 use super::row::{FRAME_LEN, read_entry, write_entry};
 use crate::journal::{Leader, LogId};
@@ -38,6 +40,8 @@ pub(super) enum Request {
     CheckpointPart { vote: Vote, number: u32, part: Vec<u8> },
     /// All of it has been sent.
     CheckpointEnds { vote: Vote },
+    /// Of a member that hears no leader: who are the members?
+    Members,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +64,8 @@ pub(super) enum Reply {
     Continue,
     /// The checkpoint is installed, or was not needed; the vote that stands now.
     Installed(Vote),
+    /// These are.
+    Members(BTreeMap<u64, Address>),
     /// It is turned down.
     Refused(Refused),
 }
@@ -79,11 +85,20 @@ pub(super) enum Refused {
     Busy,
     /// The replica has stopped.
     Stopped,
+    /// It has members whom no statement of both signers names.
+    Members,
 }
 
 impl Refused {
-    const ALL: [Refused; 6] =
-        [Refused::Malformed, Refused::Foreign, Refused::Skew, Refused::Fork, Refused::Busy, Refused::Stopped];
+    const ALL: [Refused; 7] = [
+        Refused::Malformed,
+        Refused::Foreign,
+        Refused::Skew,
+        Refused::Fork,
+        Refused::Busy,
+        Refused::Stopped,
+        Refused::Members,
+    ];
 }
 
 /// A message with the clock of who speaks, in seconds.
@@ -135,7 +150,7 @@ impl Request {
             Request::Append { entries, .. } => entries.iter().map(size_of_entry).sum(),
             Request::Propose { content, .. } => content.len(),
             Request::CheckpointBegins { head: bytes, .. } | Request::CheckpointPart { part: bytes, .. } => bytes.len(),
-            Request::Vote { .. } | Request::Confirm | Request::CheckpointEnds { .. } => 0,
+            Request::Vote { .. } | Request::Confirm | Request::CheckpointEnds { .. } | Request::Members => 0,
         };
         said(time_s, room, |writer| self.write(writer))
     }
@@ -173,6 +188,9 @@ impl Request {
                 writer.u32(*number).counted(part);
             }
             Request::CheckpointEnds { vote } => write_vote(writer.u8(7), vote),
+            Request::Members => {
+                writer.u8(8);
+            }
         }
     }
 
@@ -206,6 +224,7 @@ impl Request {
                     part: reader.counted(HEAD_MAX)?.to_vec(),
                 },
                 7 => Request::CheckpointEnds { vote: read_vote(reader)? },
+                8 => Request::Members,
                 _ => return Err(Invalid),
             })
         })
@@ -241,6 +260,7 @@ impl Reply {
                 writer.u8(8);
             }
             Reply::Installed(vote) => write_vote(writer.u8(9), vote),
+            Reply::Members(members) => write_addresses(writer.u8(11), members.iter()),
             Reply::Refused(why) => {
                 writer.u8(10).u8(Refused::ALL.iter().position(|it| it == why).unwrap_or_default() as u8);
             }
@@ -266,6 +286,7 @@ impl Reply {
                 8 => Reply::Continue,
                 9 => Reply::Installed(read_vote(reader)?),
                 10 => Reply::Refused(*Refused::ALL.get(usize::from(reader.u8()?)).ok_or(Invalid)?),
+                11 => Reply::Members(read_addresses(reader)?),
                 _ => return Err(Invalid),
             })
         })

@@ -23,6 +23,7 @@
 //! | F7 | a batch is dated by the members' clocks, never ahead of every right one while less than half are wrong; dated further ahead than `skew_max`, and not committed already, it is not acknowledged |
 //! | F8 | a leader that starts again is elected again: before that it does not know what had been committed, and would confirm too little |
 //! | F9 | a message speaks for whoever sent it: a leader's are taken from that leader, a member's batch from that member |
+//! | F10 | whoever becomes a member is named by the last statement of both signers before, and no number comes back |
 //!
 //! What the links must bring is in [`Links`]; [`Streams`] carries messages over any stream that is sure of both its ends.
 //! `tests/fleet/` runs the whole on a simulated network, clock and disk.
@@ -39,17 +40,20 @@ mod peers;
 mod planted;
 mod propose;
 mod replica;
+mod roster;
 mod row;
 mod stream;
+mod tls;
 
 pub use consensus::seed_timers;
 pub use journal::{Fleet, Waits, Work};
-pub use link::{Call, Links};
+pub use link::{Address, Call, Links};
 pub use message::MESSAGE_MAX;
 #[cfg(feature = "planted")]
 pub use planted::{Mistake, plant};
-pub use replica::{Member, Replica, Settings, Status, found};
+pub use replica::{Member, Replica, Settings, Status, found, join};
 pub use stream::{Dialled, Dials, Streams, serve};
+pub use tls::{Acceptor, LinkKey, TcpDials, Tls};
 
 /// Work that waits for a disk, on a thread of the runtime: other tasks are moved elsewhere where there is elsewhere.
 fn blocking<T>(work: impl FnOnce() -> T) -> T {

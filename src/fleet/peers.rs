@@ -9,11 +9,11 @@ use std::time::Duration;
 use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
-use openraft::{BasicNode, OptionalSend, Snapshot};
+use openraft::{OptionalSend, Snapshot};
 
 use super::clocks::Clocks;
 use super::consensus::{Consensus, Vote, from_raft, to_raft};
-use super::link::Links;
+use super::link::{Address, Links};
 use super::log::{Log, Place, raft_fault};
 use super::machine::Carried;
 use super::message::{Refused, Reply, Request};
@@ -35,9 +35,9 @@ pub(super) struct Peers {
 
 impl Peers {
     /// Asks a member, and hears its clock along with its answer.
-    pub(super) async fn ask(&self, member: u64, name: &str, request: &Request) -> io::Result<Reply> {
+    pub(super) async fn ask(&self, member: u64, address: &Address, request: &Request) -> io::Result<Reply> {
         let now_s = self.clocks.now_s().map_err(io::Error::other)?;
-        let bytes = self.links.call(member, name, request.encode(now_s)).await?;
+        let bytes = self.links.call(member, address, request.encode(now_s)).await?;
         let said = Reply::decode(&bytes).map_err(|_| io::Error::other("what came back is not a reply"))?;
         self.clocks.heard(member, said.time_s);
         Ok(said.what)
@@ -47,8 +47,8 @@ impl Peers {
 impl RaftNetworkFactory<Consensus> for Peers {
     type Network = Peer;
 
-    async fn new_client(&mut self, member: u64, node: &BasicNode) -> Peer {
-        Peer { peers: self.clone(), member, name: node.addr.clone() }
+    async fn new_client(&mut self, member: u64, address: &Address) -> Peer {
+        Peer { peers: self.clone(), member, address: address.clone() }
     }
 }
 
@@ -56,10 +56,10 @@ impl RaftNetworkFactory<Consensus> for Peers {
 pub(super) struct Peer {
     peers: Peers,
     member: u64,
-    name: String,
+    address: Address,
 }
 
-type Failed<E = RaftError<u64>> = RPCError<u64, BasicNode, E>;
+type Failed<E = RaftError<u64>> = RPCError<u64, Address, E>;
 
 fn unreachable<E: std::error::Error>(error: &io::Error) -> Failed<E> {
     Failed::Unreachable(Unreachable::new(error))
@@ -76,7 +76,7 @@ fn strange<E: std::error::Error>(reply: &Reply) -> Failed<E> {
 
 impl Peer {
     async fn ask<E: std::error::Error>(&self, request: &Request, option: &RPCOption) -> Result<Reply, Failed<E>> {
-        match tokio::time::timeout(option.hard_ttl(), self.peers.ask(self.member, &self.name, request)).await {
+        match tokio::time::timeout(option.hard_ttl(), self.peers.ask(self.member, &self.address, request)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(unreachable(&error)),
             Err(elapsed) => Err(Failed::Network(NetworkError::new(&elapsed))),
@@ -86,7 +86,7 @@ impl Peer {
     /// A step of a checkpoint's way.
     async fn carry(&self, request: Request) -> Result<Reply, StreamingError<Consensus, Fatal<u64>>> {
         let failed = |error: io::Error| StreamingError::Unreachable(Unreachable::new(&error));
-        let asked = tokio::time::timeout(PART_WAIT, self.peers.ask(self.member, &self.name, &request));
+        let asked = tokio::time::timeout(PART_WAIT, self.peers.ask(self.member, &self.address, &request));
         asked.await.map_err(|elapsed| failed(io::Error::other(elapsed)))?.map_err(failed)
     }
 

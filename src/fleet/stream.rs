@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::link::{Call, Links};
+use super::link::{Address, Call, Links};
 use super::message::MESSAGE_MAX;
 use super::replica::Replica;
 
@@ -32,11 +32,11 @@ pub trait Dials: Send + Sync + 'static {
     /// A stream of bytes, sure of who is at the other end.
     type Stream: AsyncRead + AsyncWrite + Send + 'static;
 
-    /// Opens a stream to `member`, which is found at `name`.
+    /// Opens a stream to `member`, which is found at `address`.
     ///
     /// # Errors
     /// Of each: the member is not there, or who is there is not the member.
-    fn dial<'a>(&'a self, member: u64, name: &'a str) -> Dialled<'a, Self::Stream>;
+    fn dial<'a>(&'a self, member: u64, address: &'a Address) -> Dialled<'a, Self::Stream>;
 }
 
 /// The way to other members over streams, one to each, opened when it is needed.
@@ -72,11 +72,11 @@ impl<D: Dials> Streams<D> {
         Streams { dials, open: Mutex::default() }
     }
 
-    async fn open(&self, member: u64, name: &str) -> io::Result<Arc<Open>> {
+    async fn open(&self, member: u64, address: &Address) -> io::Result<Arc<Open>> {
         if let Some(open) = lock(&self.open).get(&member).filter(|it| lock(&it.asked).waiting.is_some()) {
             return Ok(Arc::clone(open));
         }
-        let (reader, writer) = tokio::io::split(self.dials.dial(member, name).await?);
+        let (reader, writer) = tokio::io::split(self.dials.dial(member, address).await?);
         let (writes, frames) = mpsc::channel(WRITES_MAX);
         let asked = Arc::new(Mutex::new(Pending { waiting: Some(BTreeMap::new()), ..Pending::default() }));
         let ends = Arc::new(Notify::new());
@@ -97,10 +97,10 @@ impl<D: Dials> Streams<D> {
 }
 
 impl<D: Dials> Links for Streams<D> {
-    fn call<'a>(&'a self, member: u64, name: &'a str, request: Vec<u8>) -> Call<'a> {
+    fn call<'a>(&'a self, member: u64, address: &'a Address, request: Vec<u8>) -> Call<'a> {
         Box::pin(async move {
             let ended = || io::Error::from(io::ErrorKind::ConnectionReset);
-            let open = self.open(member, name).await?;
+            let open = self.open(member, address).await?;
             let (told, reply) = oneshot::channel();
             let (number, heard) = {
                 let mut asked = lock(&open.asked);
@@ -169,6 +169,9 @@ pub async fn serve(
     loop {
         let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
         let (number, request) = read_frame(&mut reader).await?;
+        if !replica.knows(from) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         let (replica, replies) = (replica.clone(), replies.clone());
         tasks.spawn(async move {
             let reply = replica.handle(from, &request).await;

@@ -126,9 +126,9 @@ pub enum Command {
     },
     /// By statement of both signers: who the members are.
     Members {
-        /// SHA-256 of the statement before this one, or zeros.
+        /// SHA-256 of the text of the statement before this one, or zeros.
         predecessor: [u8; 32],
-        /// The statement's bytes.
+        /// The statement's bytes: its text, and behind an empty line its signatures.
         statement: Vec<u8>,
     },
     /// By a bundle that those before have signed: whose statements are obeyed from here on.

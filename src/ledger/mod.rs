@@ -34,4 +34,6 @@ pub use account::{Account, Charged, Record};
 pub use command::{Command, Digests, KeyedDigest, Proof, Verdict};
 pub use moving::{Arrival, Moving, Side, Tally};
 pub use policy::{AnchorKind, Policy, RootKind, Signers};
+#[cfg(feature = "fleet")]
+pub(crate) use state::statement_hash;
 pub use state::{Cursor, Records, State};

@@ -43,7 +43,7 @@ pub(super) struct Globals {
     keys_serial: u32,
     restores: u32,
     moving: Option<Moving>,
-    /// SHA-256 of the last membership statement, and the statement; zeros and nothing before the first.
+    /// SHA-256 of the text of the last membership statement, and the statement; zeros and nothing before the first.
     members: ([u8; 32], Vec<u8>),
     /// Whose statements are obeyed.
     signers: Option<Signers>,
@@ -148,7 +148,7 @@ impl State {
         self.accounts.scan(from.0, most, look).map(Cursor)
     }
 
-    /// SHA-256 of the last membership statement, and the statement.
+    /// SHA-256 of the text of the last membership statement, and the statement with its signatures.
     pub fn members(&self) -> (&[u8; 32], &[u8]) {
         (&self.globals.members.0, &self.globals.members.1)
     }
@@ -347,7 +347,7 @@ impl State {
                 if statement.len() > STATEMENT_MAX {
                     return Err(Refusal::Malformed);
                 }
-                self.globals.members = (Sha256::digest(statement).into(), statement.clone());
+                self.globals.members = (statement_hash(statement), statement.clone());
                 Ok(Verdict::Done)
             }
             Command::Signers { from, to, bundle } => {
@@ -556,6 +556,13 @@ impl State {
         }
         Ok(state)
     }
+}
+
+/// SHA-256 of what of a statement is signed, which is up to its first empty line: who carries it can add signatures, and
+/// must not change its name by it.
+pub(crate) fn statement_hash(statement: &[u8]) -> [u8; 32] {
+    let end = statement.windows(2).position(|two| two == b"\n\n");
+    Sha256::digest(end.map_or(statement, |end| &statement[..=end])).into()
 }
 
 /// A new record must be made by keys of a number that is not retired; whoever brings another begins again.

@@ -41,7 +41,7 @@ pub enum Order {
     },
     /// Who the members are: `members <hash of the statement before>`, and a line for each.
     Members {
-        /// SHA-256 of the note before this one, or zeros.
+        /// [`Note::hash`] of the statement before this one, or zeros.
         predecessor: [u8; 32],
         /// All of them, in order of number.
         members: Vec<Member>,
@@ -59,14 +59,16 @@ impl Order {
     }
 }
 
-/// A member of a fleet: `member <number> <name> <channel key> <code>`.
+/// A member of a fleet: `member <number> <name> <link key> <channel key> <code>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its number, which no other member ever has.
     pub number: u64,
     /// Where it is found: printable, without spaces.
     pub name: String,
-    /// SHA-256 of its attested channel key.
+    /// Its key on links to other members: Ed25519, in its 32 bytes.
+    pub link_key: [u8; 32],
+    /// SHA-256 of its attested channel key, to which the fleet's keys are sealed for it.
     pub channel_key: [u8; 32],
     /// The measurement of the code that it runs: printable, without spaces.
     pub code: String,
@@ -102,8 +104,8 @@ impl Statement {
                     ));
                 }
                 text += &format!("members {}\n", hex(predecessor));
-                for Member { number, name, channel_key, code } in members {
-                    text += &format!("member {number} {name} {} {code}\n", hex(channel_key));
+                for Member { number, name, link_key, channel_key, code } in members {
+                    text += &format!("member {number} {name} {} {} {code}\n", hex(link_key), hex(channel_key));
                 }
             }
         }
@@ -132,9 +134,10 @@ impl Statement {
                 ["restore", number] => Order::Restore { number: number.parse().ok()? },
                 ["members", predecessor] => {
                     let member = |words: Vec<&str>| match words[..] {
-                        ["member", number, name, channel_key, code] => Some(Member {
+                        ["member", number, name, link_key, channel_key, code] => Some(Member {
                             number: number.parse().ok()?,
                             name: name.to_owned(),
+                            link_key: unhex(link_key)?,
                             channel_key: unhex(channel_key)?,
                             code: code.to_owned(),
                         }),

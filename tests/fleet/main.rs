@@ -7,6 +7,7 @@
 #[path = "../disk/mod.rs"]
 mod disk;
 mod model;
+mod signers;
 mod site;
 mod world;
 

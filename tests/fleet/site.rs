@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use strongroom::account::AccountId;
 use strongroom::error::{Fault, Refusal};
-use strongroom::fleet::{Call, Dialled, Dials, Links, Member, Replica, Settings, Streams, serve};
+use strongroom::fleet::{Address, Call, Dialled, Dials, Links, Member, Replica, Settings, Streams, serve};
 use strongroom::journal::Clock;
 use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Verdict};
 use strongroom::secret::Secret;
@@ -17,6 +17,7 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::disk::{CHECKPOINT, Dice, Disk, LOG};
 use crate::model::{Ask, Told};
+use crate::signers::{self, Signers};
 
 /// Where members speak to members, and people to members.
 const MEMBERS: u16 = 1;
@@ -29,7 +30,7 @@ pub(crate) fn key() -> Secret<[u8; 32]> {
 }
 
 pub(crate) fn policy() -> Policy {
-    Policy::development()
+    Policy { signers: Some(signers::keys()), ..Policy::development() }
 }
 
 pub(crate) fn settings() -> Settings {
@@ -54,6 +55,7 @@ pub(crate) struct Site {
     /// How badly messages are treated on their way from here, in thousandths.
     pub meddling: u64,
     pub seed: u64,
+    pub signers: Arc<Signers>,
     /// What must not have happened.
     pub wrongs: Arc<Mutex<Vec<String>>>,
 }
@@ -74,9 +76,9 @@ struct Wire {
 impl Dials for Wire {
     type Stream = TcpStream;
 
-    fn dial<'a>(&'a self, _: u64, name: &'a str) -> Dialled<'a, TcpStream> {
+    fn dial<'a>(&'a self, _: u64, address: &'a Address) -> Dialled<'a, TcpStream> {
         Box::pin(async move {
-            let mut stream = TcpStream::connect((name, MEMBERS)).await?;
+            let mut stream = TcpStream::connect((&*address.name, MEMBERS)).await?;
             stream.write_u64(self.from).await?;
             Ok(stream)
         })
@@ -91,20 +93,20 @@ struct Meddling {
 }
 
 impl Links for Meddling {
-    fn call<'a>(&'a self, member: u64, name: &'a str, request: Vec<u8>) -> Call<'a> {
+    fn call<'a>(&'a self, member: u64, address: &'a Address, request: Vec<u8>) -> Call<'a> {
         let (loses, repeats, wait) = {
             let mut dice = self.dice.lock().unwrap();
             (dice.below(1000) < self.per_mille, dice.below(1000) < self.per_mille, dice.below(1500))
         };
         if repeats {
-            let (streams, name, request) = (Arc::clone(&self.streams), name.to_owned(), request.clone());
+            let (streams, address, request) = (Arc::clone(&self.streams), address.clone(), request.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(wait)).await;
-                streams.call(member, &name, request).await.ok();
+                streams.call(member, &address, request).await.ok();
             });
         }
         Box::pin(async move {
-            let reply = self.streams.call(member, name, request).await?;
+            let reply = self.streams.call(member, address, request).await?;
             if loses { Err(io::ErrorKind::TimedOut.into()) } else { Ok(reply) }
         })
     }
@@ -119,6 +121,7 @@ impl Site {
         let dice = Mutex::new(Dice(self.seed ^ (self.number << 32) ^ life));
         let member = Member {
             number: self.number,
+            fleet: signers::FLEET,
             policy: policy(),
             journal_key: key(),
             anchor: disk.anchor(),
@@ -143,6 +146,7 @@ impl Site {
             }
         };
         *self.replica.lock().unwrap() = Some(replica.clone());
+        let mut rounds = 0;
         let members = TcpListener::bind(("0.0.0.0", MEMBERS)).await?;
         let people = TcpListener::bind(("0.0.0.0", PEOPLE)).await?;
         loop {
@@ -162,11 +166,25 @@ impl Site {
                     tokio::spawn(async move { answer(&mut stream, &replica).await.ok() });
                 }
                 () = tokio::time::sleep(Duration::from_millis(50)) => {
+                    rounds += 1;
+                    // Everybody tells the fleet what its signers have said, at times of their own.
+                    if (rounds + 7 * self.number).is_multiple_of(40) {
+                        self.tell(&replica);
+                    }
                     if self.checkpoint.swap(false, Ordering::Relaxed) {
                         replica.checkpoint().await.ok();
                     }
                 }
             }
+        }
+    }
+
+    fn tell(&self, replica: &Replica) {
+        let mut next = None;
+        replica.look(&mut |state| next = self.signers.after(state.members().0)).ok();
+        if let Some(command) = next {
+            let replica = replica.clone();
+            tokio::spawn(async move { replica.commit(vec![command]).await.ok() });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One run of a simulated fleet, from one seed: members, people who ask, and everything that may go wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use turmoil::{Builder, Sim};
 
 use crate::disk::{Dice, Disk, LOG, Lie, Survive};
 use crate::model::{Ask, Call, Told, unexplained};
+use crate::signers::{FLEET, Signers};
 use crate::site::{self, PEOPLE, Site, name};
 
 const ACCOUNTS: u64 = 6;
@@ -20,6 +21,8 @@ const PERSONS: u64 = 5;
 const QUESTIONS: u64 = 24;
 /// For how long things go wrong, of the simulation's time.
 const TROUBLE: Duration = Duration::from_secs(25);
+/// Members of one run, one after another.
+const MEMBERS_MAX: u64 = 9;
 /// By when all must be well again.
 const HEALED: Duration = Duration::from_secs(60);
 
@@ -72,7 +75,7 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
     fleet::plant(if let Planted::Mistake(mistake) = planted { Some(mistake) } else { None });
     let mut dice = Dice(seed);
     let count = if dice.below(3) == 0 { 5 } else { 3 };
-    let members: BTreeMap<_, _> = (1..=count).map(|it| (it, name(it))).collect();
+    let signers = Arc::new(Signers::new((1..=count).collect()));
     let (log, wrongs) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
     let mut sim = Builder::new()
         .simulation_duration(Duration::from_secs(600))
@@ -83,35 +86,32 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
         .rng_seed(seed)
         .build();
     let meddling = [0, 5, 30][dice.below(3) as usize];
-    let sites: Vec<_> = members
-        .keys()
-        .map(|number| {
-            let disk = if planted == Planted::NoSync { Disk::lying(Lie::NoSync(LOG)) } else { Disk::new() };
-            fleet::found(disk.file(LOG), &site::policy(), &site::key(), &members).expect("an empty disk");
-            let ahead_s = Arc::new(AtomicI64::new(dice.below(200) as i64 - 100));
-            Arc::new(Site {
-                number: *number,
-                disk: Mutex::new(disk),
-                ahead_s,
-                replica: Mutex::new(None),
-                refuses: AtomicBool::new(false),
-                checkpoint: AtomicBool::new(false),
-                meddling,
-                seed,
-                wrongs: Arc::clone(&wrongs),
-            })
-        })
-        .collect();
-    for site in &sites {
-        let site = Arc::clone(site);
-        sim.host(name(site.number), move || Arc::clone(&site).run());
+    let mut trouble = Trouble {
+        sites: Vec::new(),
+        signers: Arc::clone(&signers),
+        dice,
+        log: Arc::clone(&log),
+        wrongs: Arc::clone(&wrongs),
+        down: BTreeMap::new(),
+        lost: BTreeSet::new(),
+        older: BTreeMap::new(),
+        next: Duration::from_secs(2),
+        meddling,
+        seed,
+        planted,
+    };
+    for number in 1..=count {
+        let disk = if planted == Planted::NoSync { Disk::lying(Lie::NoSync(LOG)) } else { Disk::new() };
+        trouble.found(&disk);
+        let ahead_s = trouble.dice.below(200) as i64 - 100;
+        trouble.settle_at(&mut sim, number, disk, ahead_s);
     }
     let book = Arc::new(Mutex::new(Book::default()));
     let done = Arc::new(AtomicI64::new(0));
     for person in 0..PERSONS {
         let person = Person {
             number: person,
-            members: count,
+            signers: Arc::clone(&signers),
             dice: Dice(seed ^ (person + 1).wrapping_mul(0x1234_5678_9abc_def1)),
             book: Arc::clone(&book),
             log: Arc::clone(&log),
@@ -125,15 +125,6 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
             Ok(())
         });
     }
-    let mut trouble = Trouble {
-        sites: &sites,
-        dice,
-        log: &log,
-        down: BTreeMap::new(),
-        older: BTreeMap::new(),
-        next: Duration::from_secs(2),
-        planted,
-    };
     while done.load(Ordering::Relaxed) < PERSONS as i64 || sim.elapsed() < TROUBLE {
         sim.step().expect("the simulation goes on");
         if sim.elapsed() < TROUBLE {
@@ -147,7 +138,7 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
         }
     }
     trouble.heal(&mut sim);
-    settle(&mut sim, &sites, &book, &wrongs, &log, count);
+    settle(&mut sim, &trouble, &book);
     let book = book.lock().unwrap();
     let mut wrongs = wrongs.lock().unwrap().clone();
     let (found, undecided) = unexplained(&book.calls);
@@ -158,18 +149,13 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
 }
 
 /// Once all is well every member has the same state, and somebody reads every account.
-fn settle(
-    sim: &mut Sim<'_>,
-    sites: &[Arc<Site>],
-    book: &Arc<Mutex<Book>>,
-    wrongs: &Arc<Mutex<Vec<String>>>,
-    log: &Log,
-    members: u64,
-) {
+fn settle(sim: &mut Sim<'_>, trouble: &Trouble, book: &Arc<Mutex<Book>>) {
+    let Trouble { signers, wrongs, log, .. } = trouble;
+    let members = signers.members();
     let read = Arc::new(AtomicBool::new(false));
     let person = Person {
         number: 99,
-        members,
+        signers: Arc::clone(signers),
         dice: Dice(1),
         book: Arc::clone(book),
         log: Arc::clone(log),
@@ -177,12 +163,12 @@ fn settle(
         charges: Vec::new(),
         asked: Vec::new(),
     };
-    let (done, mut person) = (Arc::clone(&read), person);
+    let (done, mut person, asked) = (Arc::clone(&read), person, members.clone());
     sim.client("reader", async move {
         for account in 0..ACCOUNTS as u8 {
-            for member in 1..=members {
+            for member in &asked {
                 // Until it is answered.
-                while person.ask(member, account, Ask::Read).await.is_none() {}
+                while person.ask(*member, account, Ask::Read).await.is_none() {}
             }
         }
         done.store(true, Ordering::Relaxed);
@@ -201,9 +187,10 @@ fn settle(
     while sim.elapsed() < until {
         sim.step().expect("the simulation goes on");
     }
-    let states: Vec<_> = sites
+    let states: Vec<_> = members
         .iter()
-        .map(|site| {
+        .map(|number| {
+            let site = trouble.site(*number);
             let mut bytes = Vec::new();
             let replica = site.replica.lock().unwrap();
             let looked = replica.as_ref().map(|it| it.look(&mut |state| bytes = state.encode()));
@@ -214,11 +201,14 @@ fn settle(
         let at: Vec<_> = states.iter().map(|(at, _)| at).collect();
         wrongs.lock().unwrap().push(format!("members have come to two states, at {at:?}"));
     }
+    if members.iter().any(|number| !trouble.is_settled(*number)) {
+        wrongs.lock().unwrap().push(format!("the members are not yet {members:?}, although all is well"));
+    }
 }
 
 struct Person {
     number: u64,
-    members: u64,
+    signers: Arc<Signers>,
     dice: Dice,
     book: Arc<Mutex<Book>>,
     log: Log,
@@ -236,10 +226,10 @@ impl Person {
             let pause = self.dice.below(1200);
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let (account, ask) = self.think(question as u32);
-            let mut member = 1 + self.dice.below(self.members);
+            let mut member = self.choose();
             let mut told = self.ask(member, account, ask.clone()).await;
             if told.is_none() && self.dice.below(2) == 0 {
-                member = 1 + self.dice.below(self.members);
+                member = self.choose();
                 told = self.ask(member, account, ask.clone()).await;
             }
             match told {
@@ -254,6 +244,11 @@ impl Person {
             }
         }
         done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of those who are members by then.
+    fn choose(&mut self) -> u64 {
+        any_of(&self.signers.members(), &mut self.dice)
     }
 
     fn think(&mut self, question: u32) -> (u8, Ask) {
@@ -306,20 +301,33 @@ impl Person {
     }
 }
 
+fn any_of(members: &BTreeSet<u64>, dice: &mut Dice) -> u64 {
+    let at = dice.below(members.len() as u64) as usize;
+    members.iter().nth(at).copied().unwrap_or_default()
+}
+
 /// Everything that may go wrong.
-struct Trouble<'a> {
-    sites: &'a [Arc<Site>],
+struct Trouble {
+    /// Of all who are or were members, in order of number.
+    sites: Vec<Arc<Site>>,
+    signers: Arc<Signers>,
     dice: Dice,
-    log: &'a Log,
+    log: Log,
+    /// What must not have happened.
+    wrongs: Arc<Mutex<Vec<String>>>,
     /// Members that are down, and until when.
     down: BTreeMap<u64, Duration>,
+    /// Members that do not come back.
+    lost: BTreeSet<u64>,
     /// A copy of a member's files that its host has kept, and the anchor as it was then.
     older: BTreeMap<u64, ([Vec<u8>; 2], Anchored, Leader)>,
     next: Duration,
+    meddling: u64,
+    seed: u64,
     planted: Planted,
 }
 
-impl Trouble<'_> {
+impl Trouble {
     fn come(&mut self, sim: &mut Sim<'_>) {
         let now = sim.elapsed();
         let back: Vec<_> = self.down.iter().filter(|(_, until)| **until <= now).map(|(number, _)| *number).collect();
@@ -329,7 +337,7 @@ impl Trouble<'_> {
         }
         self.next = now + Duration::from_millis(100 + self.dice.below(1500));
         let (one, other) = (self.any(), self.any());
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0 | 1 => self.crash(sim, one),
             2 => {
                 let (at, half) = (1 + self.dice.below(60), self.dice.below(2) == 0);
@@ -367,11 +375,14 @@ impl Trouble<'_> {
                 self.say(sim, format!("{one} writes a checkpoint"));
                 self.site(one).checkpoint.store(true, Ordering::Relaxed);
             }
+            11 => self.change_members(sim),
             _ => {
                 let ahead_s: i64 = [-100_000, -100, 0, 100, 100_000][self.dice.below(5) as usize];
-                let is_wrong = |it: &&Arc<Site>| it.number != one && it.ahead_s.load(Ordering::Relaxed).abs() > 1000;
-                // Less than half of all clocks are wrong.
-                if ahead_s.abs() > 1000 && (self.sites.iter().filter(is_wrong).count() + 1) * 2 > self.sites.len() {
+                // Less than half of all clocks are wrong, of the members that were as of those that will be.
+                let mut others = self.signers.members();
+                others.remove(&one);
+                if ahead_s.abs() > 1000 && (!self.is_quiet() || (self.wrong_clocks(&others) + 1) * 2 > others.len() + 1)
+                {
                     return;
                 }
                 self.say(sim, format!("the clock of {one} is {ahead_s} s ahead"));
@@ -380,12 +391,95 @@ impl Trouble<'_> {
         }
     }
 
+    /// Makes a founder's disk.
+    fn found(&self, disk: &Disk) {
+        let [founding, _] = self.signers.ends();
+        fleet::found(disk.file(LOG), &site::policy(), &site::key(), &FLEET, &founding).expect("an empty disk");
+    }
+
+    /// A member begins, with this disk.
+    fn settle_at(&mut self, sim: &mut Sim<'_>, number: u64, disk: Disk, ahead_s: i64) {
+        let site = Arc::new(Site {
+            number,
+            disk: Mutex::new(disk),
+            ahead_s: Arc::new(AtomicI64::new(ahead_s)),
+            replica: Mutex::new(None),
+            refuses: AtomicBool::new(false),
+            checkpoint: AtomicBool::new(false),
+            meddling: self.meddling,
+            seed: self.seed,
+            signers: Arc::clone(&self.signers),
+            wrongs: Arc::clone(&self.wrongs),
+        });
+        self.sites.push(Arc::clone(&site));
+        sim.host(name(number), move || Arc::clone(&site).run());
+    }
+
+    /// Whether a member knows that those whom the signers have named last are the members, and nobody else.
+    fn is_settled(&self, number: u64) -> bool {
+        let members = self.signers.members();
+        let site = self.site(number);
+        let status = site.replica.lock().unwrap().as_ref().map(|it| it.status());
+        status.is_some_and(|it| it.voters == members && it.members.keys().eq(&members))
+    }
+
+    /// Whether the last change of the members is behind them.
+    fn is_quiet(&self) -> bool {
+        self.signers.members().iter().filter(|number| self.is_settled(**number)).count() * 2
+            > self.signers.members().len()
+    }
+
+    /// How many of these have clocks that are far off.
+    fn wrong_clocks(&self, members: &BTreeSet<u64>) -> usize {
+        let is_wrong = |it: &&Arc<Site>| it.ahead_s.load(Ordering::Relaxed).abs() > 1000;
+        self.sites.iter().filter(|site| members.contains(&site.number)).filter(is_wrong).count()
+    }
+
+    /// The signers name others: one more, one less, another for one that goes, or for one whose disk is lost.
+    fn change_members(&mut self, sim: &mut Sim<'_>) {
+        let (mut members, next) = (self.signers.members(), self.sites.len() as u64 + 1);
+        if !self.is_quiet() || self.planted == Planted::Amnesia || next > MEMBERS_MAX {
+            return;
+        }
+        let one = self.any();
+        let (grows, shrinks) = match self.dice.below(5) {
+            0 if members.len() < 5 => (true, false),
+            1 if members.len() > 3 => (false, true),
+            _ => (true, true),
+        };
+        if shrinks {
+            members.remove(&one);
+        }
+        if grows {
+            members.insert(next);
+        }
+        if self.wrong_clocks(&members) * 2 >= members.len() {
+            return;
+        }
+        if grows && shrinks && self.dice.below(2) == 0 {
+            self.say(sim, format!("{one} is lost"));
+            if sim.is_host_running(name(one)) {
+                self.stop(sim, one);
+            }
+            self.lost.insert(one);
+        }
+        self.say(sim, format!("the members are to be {members:?}"));
+        self.signers.name(members);
+        if grows {
+            let disk = Disk::new();
+            let (policy, key, [_, statement]) = (site::policy(), site::key(), self.signers.ends());
+            let signers = policy.signers.as_ref();
+            fleet::join(disk.file(LOG), &policy, &key, &FLEET, next, &statement, signers).expect("it is named");
+            self.settle_at(sim, next, disk, 0);
+        }
+    }
+
     fn say(&self, sim: &Sim<'_>, line: String) {
         self.log.lock().unwrap().push(format!("{:>6} {line}", sim.elapsed().as_millis()));
     }
 
     fn any(&mut self) -> u64 {
-        1 + self.dice.below(self.sites.len() as u64)
+        any_of(&self.signers.members(), &mut self.dice)
     }
 
     fn site(&self, number: u64) -> Arc<Site> {
@@ -393,7 +487,7 @@ impl Trouble<'_> {
     }
 
     fn crash(&mut self, sim: &mut Sim<'_>, number: u64) {
-        if self.down.contains_key(&number) {
+        if self.down.contains_key(&number) || self.lost.contains(&number) {
             return;
         }
         self.say(sim, format!("{number} crashes"));
@@ -445,6 +539,9 @@ impl Trouble<'_> {
 
     fn start(&mut self, sim: &mut Sim<'_>, number: u64) {
         self.down.remove(&number);
+        if self.lost.contains(&number) {
+            return;
+        }
         if sim.is_host_running(name(number)) {
             self.stop(sim, number);
         }
@@ -454,15 +551,14 @@ impl Trouble<'_> {
         let mut after = site.disk.lock().unwrap().after(survive, &mut self.dice);
         if self.planted == Planted::Amnesia {
             after = Disk::new();
-            let members = self.sites.iter().map(|site| (site.number, name(site.number))).collect();
-            fleet::found(after.file(LOG), &site::policy(), &site::key(), &members).expect("an empty disk");
+            self.found(&after);
         }
         *site.disk.lock().unwrap() = after;
         sim.bounce(name(number));
     }
 
     fn repair(&self, sim: &Sim<'_>) {
-        for one in self.sites {
+        for one in &self.sites {
             for other in self.sites.iter().filter(|it| it.number > one.number) {
                 sim.repair(name(one.number), name(other.number));
             }
@@ -478,6 +574,9 @@ impl Trouble<'_> {
         self.repair(sim);
         for number in 1..=self.sites.len() as u64 {
             self.site(number).ahead_s.store(0, Ordering::Relaxed);
+            if self.lost.contains(&number) {
+                continue;
+            }
             if self.down.contains_key(&number) || self.site(number).disk.lock().unwrap().is_dead() {
                 self.start(sim, number);
             }

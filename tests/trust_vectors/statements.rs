@@ -31,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
     let member = |number| Member {
         number,
         name: format!("vault{number}.example:7000"),
+        link_key: [100 + number as u8; 32],
         channel_key: [number as u8; 32],
         code: "nitro-pcr0:aa".to_owned(),
     };

@@ -39,7 +39,7 @@ pub(crate) enum StatementCommand {
         /// The statement of members before this one
         #[arg(long)]
         previous: Option<PathBuf>,
-        /// A member, as NUMBER,NAME,SHA-256 of its channel key,CODE; in order of number
+        /// A member, as NUMBER,NAME,its link key,SHA-256 of its channel key,CODE; in order of number
         #[arg(long)]
         member: Vec<String>,
     },
@@ -85,11 +85,7 @@ pub(crate) fn run(command: StatementCommand) -> Outcome<()> {
         StatementCommand::Restore { to, number } => make(&to, Order::Restore { number }),
         StatementCommand::Members { to, previous, member } => {
             let predecessor = match previous {
-                Some(path) => {
-                    let bytes = read(&path)?;
-                    Statement::read(&Note::read(&bytes)?)?;
-                    <[u8; 32]>::from(<sha2::Sha256 as sha2::Digest>::digest(&bytes))
-                }
+                Some(path) => read_unsigned(&path)?.hash(),
                 None => [0; 32],
             };
             let members = member.iter().map(|text| one(text)).collect::<Outcome<_>>()?;
@@ -145,11 +141,11 @@ fn read_unsigned(path: &Path) -> Outcome<Note> {
 }
 
 fn one(text: &str) -> Outcome<Member> {
-    let [number, name, channel_key, code] = text.split(',').collect::<Vec<_>>()[..] else {
-        return Err(format!("{text} is not NUMBER,NAME,SHA-256,CODE").into());
+    let [number, name, link_key, channel_key, code] = text.split(',').collect::<Vec<_>>()[..] else {
+        return Err(format!("{text} is not NUMBER,NAME,LINK KEY,SHA-256,CODE").into());
     };
-    let channel_key = hex32(channel_key)?;
-    Ok(Member { number: number.parse()?, name: name.to_owned(), channel_key, code: code.to_owned() })
+    let (link_key, channel_key) = (hex32(link_key)?, hex32(channel_key)?);
+    Ok(Member { number: number.parse()?, name: name.to_owned(), link_key, channel_key, code: code.to_owned() })
 }
 
 fn hex32(text: &str) -> Outcome<[u8; 32]> {

@@ -7,23 +7,28 @@
 mod stored;
 mod tail;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use openraft::entry::RaftEntry;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
 use redb::{ReadableDatabase, ReadableTable, StorageBackend};
 use tokio::sync::Notify;
 
-use stored::{LOG, META, PURGED, VOTE, check_anchored, check_base, read_meta, read_rows, write_meta, write_meta_with};
+use stored::{
+    INVITATION, LOG, META, Meta, PURGED, VOTE, check_anchored, check_base, read_meta, read_rows, write_meta,
+    write_meta_with,
+};
 pub(crate) use tail::Place;
 use tail::{ROW_OVERHEAD, Tail};
 
-use super::consensus::{Consensus, Entry, Membership, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft};
+use super::consensus::{
+    Consensus, Entry, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft, write_addresses,
+};
+use super::link::Address;
 use super::message::{ENTRIES_BYTES, size_of_entry};
 use super::planted::{Mistake, makes};
 use super::row;
@@ -39,6 +44,8 @@ use crate::ledger::Policy;
 const CACHE: usize = 16 << 20;
 /// Rows that leave the log in one transaction, for which batches wait.
 const PURGE_MAX: u64 = 64;
+/// Rows of a log that founds a fleet: the statement, and the membership.
+const FOUNDING_ROWS: usize = 2;
 /// Between two looks whether the installation of a checkpoint has failed.
 const INSTALL_LOOK: Duration = Duration::from_millis(100);
 
@@ -52,6 +59,8 @@ struct Shared {
     member: u64,
     store: Store,
     latch: Latch,
+    /// From whom this member takes its first rows, if it did not found the fleet.
+    invitation: BTreeMap<u64, Address>,
     /// Held over every write.
     tail: Mutex<Tail>,
     /// Told when a checkpoint is installed.
@@ -59,12 +68,13 @@ struct Shared {
 }
 
 impl Log {
-    /// A new log in an empty file, with the row that founds a fleet of these members.
+    /// A new log in an empty file: with the rows that found a fleet, or with none and those from whom `member` takes them.
     pub(super) fn create(
         backend: impl StorageBackend,
         keys: &Keys,
         policy: &Policy,
-        founders: Membership,
+        rows: &[Entry],
+        invitation: Option<(u64, &BTreeMap<u64, Address>)>,
     ) -> Result<(), Fault> {
         shielded(|| {
             let store = Store::open(backend, CACHE)?;
@@ -75,11 +85,20 @@ impl Log {
                 if table.first().map_err(storage)?.is_some() {
                     return Err(Fault::Storage("there is a log already".to_owned()));
                 }
-                let entry = <Entry as RaftEntry<_, _>>::new_membership(RaftLogId::default(), founders);
-                let (row, _) = row::seal(keys, policy, &entry, &CHAIN_BEGIN);
-                table.insert(0, row.as_slice()).map_err(storage)?;
+                let mut chain = CHAIN_BEGIN;
+                for entry in rows {
+                    let (row, next) = row::seal(keys, policy, entry, &chain);
+                    table.insert(entry.log_id.index, row.as_slice()).map_err(storage)?;
+                    chain = next;
+                }
             }
-            write.commit().map_err(storage)
+            write.commit().map_err(storage)?;
+            match invitation {
+                Some((member, known)) => write_meta(&store, keys, member, INVITATION, |writer| {
+                    write_addresses(writer, known.iter());
+                }),
+                None => Ok(()),
+            }
         })
     }
 
@@ -102,7 +121,7 @@ impl Log {
         if held.root != base.root && held.root != base.previous {
             return Err(Fault::Anchor("the checkpoint is an older copy, or of another fleet".to_owned()));
         }
-        let (mut vote, purged) = read_meta(&store, &keys, member)?;
+        let Meta { mut vote, purged, invitation } = read_meta(&store, &keys, member)?;
         // A leader that starts again must be elected again. It does not know how far it had committed, and would confirm
         // reads that lack what was acknowledged; a new term's first row is behind all of that.
         if let Some(vote) = vote.as_mut().filter(|vote| vote.leader_id.node_id == member) {
@@ -123,7 +142,7 @@ impl Log {
         check_base(&tail)?;
         if held.sequence == 0 {
             // A founding that was cut short, or a replica that has never been opened.
-            if tail.rows.len() > 1 || tail.purged.is_some() || base_place.is_some() {
+            if tail.rows.len() > FOUNDING_ROWS || tail.purged.is_some() || base_place.is_some() {
                 return Err(Fault::Anchor("the anchor is unused, and the log is not".to_owned()));
             }
         } else if held.chain != CHAIN_BEGIN {
@@ -155,6 +174,7 @@ impl Log {
             member,
             store,
             latch,
+            invitation,
             tail: Mutex::new(tail),
             installed: Notify::new(),
         })))
@@ -171,6 +191,21 @@ impl Log {
 
     pub(super) fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// From whom this member takes its first rows.
+    pub(super) fn invitation(&self) -> &BTreeMap<u64, Address> {
+        &self.0.invitation
+    }
+
+    /// The rows of `[from, to)`, all of them.
+    pub(super) fn rows(&self, from: u64, to: u64) -> Result<Vec<Entry>, Fault> {
+        let rows = self.entries(from, to)?;
+        if rows.len() as u64 == to.saturating_sub(from) {
+            Ok(rows)
+        } else {
+            Err(Fault::Unsettled("rows have left the log meanwhile".to_owned()))
+        }
     }
 
     /// The chain at this log id: `None` if no row of this id is there.

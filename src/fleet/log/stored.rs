@@ -1,11 +1,14 @@
 //! What a replica's log has on its disk, read back: rows and what is kept beside them, and whether the anchor knows it.
 
+use std::collections::BTreeMap;
+
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use subtle::ConstantTimeEq;
 
 use super::tail::{Place, ROW_OVERHEAD, Tail};
 use crate::error::Fault;
-use crate::fleet::consensus::{Vote, from_raft, vote_for};
+use crate::fleet::consensus::{Vote, from_raft, read_addresses, vote_for};
+use crate::fleet::link::Address;
 use crate::fleet::row;
 use crate::journal::row::{CHAIN_BEGIN, Keys, first_half};
 use crate::journal::store::{Store, durable, storage};
@@ -17,6 +20,7 @@ pub(super) const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefini
 pub(super) const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta");
 pub(super) const VOTE: &str = "vote";
 pub(super) const PURGED: &str = "purged";
+pub(super) const INVITATION: &str = "invitation";
 
 pub(super) fn read_rows(store: &Store, keys: &Keys, policy: &Policy, tail: &mut Tail) -> Result<(), Fault> {
     let mut chain = tail.purged.map_or(CHAIN_BEGIN, |it| it.chain);
@@ -82,13 +86,21 @@ pub(super) fn check_anchored(tail: &Tail, anchored: Place) -> Result<(), Fault> 
     }
 }
 
-pub(super) type Meta = (Option<Vote>, Option<Place>);
+/// What is kept beside the rows.
+#[derive(Default)]
+pub(super) struct Meta {
+    pub(super) vote: Option<Vote>,
+    /// The last row that has left.
+    pub(super) purged: Option<Place>,
+    /// From whom the member takes its first rows, if it did not found the fleet.
+    pub(super) invitation: BTreeMap<u64, Address>,
+}
 
 pub(super) fn read_meta(store: &Store, keys: &Keys, member: u64) -> Result<Meta, Fault> {
     let read = store.db()?.begin_read().map_err(storage)?;
     let table = match read.open_table(META) {
         Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok((None, None)),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Meta::default()),
         Err(error) => return Err(storage(error)),
     };
     let find = |name: &'static str| -> Result<Option<Vec<u8>>, Fault> {
@@ -113,7 +125,13 @@ pub(super) fn read_meta(store: &Store, keys: &Keys, member: u64) -> Result<Meta,
     };
     let vote = find(VOTE)?.map(read_vote).transpose().map_err(Invalid::stored("the vote"))?;
     let purged = find(PURGED)?.map(read_place).transpose().map_err(Invalid::stored("the log's beginning"))?;
-    Ok((vote, purged))
+    let read_known = |bytes: Vec<u8>| {
+        let mut reader = Reader::new(&bytes);
+        let known = read_addresses(&mut reader)?;
+        reader.finish().map(|()| known)
+    };
+    let invitation = find(INVITATION)?.map(read_known).transpose().map_err(Invalid::stored("whom it joins"))?;
+    Ok(Meta { vote, purged, invitation: invitation.unwrap_or_default() })
 }
 
 pub(super) fn write_meta(

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use openraft::EntryPayload;
 use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use tokio::time::Instant;
@@ -14,9 +15,12 @@ use crate::fleet::consensus::{Entry, Origin, Proposal, Vote, from_raft, to_raft}
 use crate::fleet::log::Place;
 use crate::fleet::machine::{Arriving, commands_of};
 use crate::fleet::message::{Refused, Reply, Request, Said};
+use crate::fleet::roster::members_of;
 use crate::fleet::row;
 use crate::journal::LogId;
 use crate::journal::row::CHAIN_BEGIN;
+use crate::ledger::Command;
+use crate::transparency::{Note, Statement};
 
 /// A checkpoint that is on its way here.
 pub(super) struct Receiving {
@@ -30,6 +34,8 @@ impl Replica {
     /// Answers what another member has asked; the link is sure that it was `from`.
     pub async fn handle(&self, from: u64, request: &[u8]) -> Vec<u8> {
         let reply = match Request::decode(request) {
+            // Whose place another has taken, or nobody, is heard no more.
+            Ok(_) if !self.knows(from) => Reply::Refused(Refused::Foreign),
             Ok(Said { time_s, what }) => {
                 self.0.clocks.heard(from, time_s);
                 self.answer(from, &what).await
@@ -78,6 +84,7 @@ impl Replica {
             },
             Request::CheckpointBegins { head, .. } => self.receive(from, head).await,
             Request::CheckpointPart { number, part, .. } => self.receive_part(from, *number, part).await,
+            Request::Members => Reply::Members(self.addresses()),
             Request::CheckpointEnds { vote } => self.receive_end(from, *vote).await,
         }
     }
@@ -98,6 +105,15 @@ impl Replica {
                 log.forked(vote.leader_id.node_id);
                 return Reply::Refused(Refused::Fork);
             }
+            Err(_) => return Reply::Refused(Refused::Stopped),
+        }
+        match self.allows(previous, entries) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(leader = vote.leader_id.node_id, "members are refused whom no statement names");
+                return Reply::Refused(Refused::Members);
+            }
+            Err(Fault::Unsettled(_)) => return Reply::Refused(Refused::Busy),
             Err(_) => return Reply::Refused(Refused::Stopped),
         }
         let last = entries.last().map(|entry| from_raft(&entry.log_id)).or(previous.map(|it| it.id));
@@ -137,6 +153,44 @@ impl Replica {
         Ok(true)
     }
 
+    /// Whether each membership among entries behind `previous` is one that the statements before it allow (F10).
+    fn allows(&self, previous: Option<Place>, entries: &[Entry]) -> Result<bool, Fault> {
+        if !entries.iter().any(|entry| matches!(entry.payload, EntryPayload::Membership(_))) {
+            return Ok(true);
+        }
+        let Shared { log, machine, .. } = &*self.0;
+        if let Some(place) = previous
+            && log.chain_at(&place.id)?.is_none()
+        {
+            // They do not go on from here, and are not taken for that.
+            return Ok(true);
+        }
+        let (applied, mut roster) = machine.roster()?;
+        let first = applied.map_or(0, |it| it.index + 1);
+        let next = previous.map_or(0, |it| it.id.index + 1);
+        let rows = if first < next { log.rows(first, next)? } else { Vec::new() };
+        let beyond = entries.iter().filter(|entry| entry.log_id.index >= first);
+        Ok(rows.iter().chain(beyond).all(|entry| roster.pass(entry)))
+    }
+
+    /// Whether a statement among a batch's commands is one of both signers that may follow the last.
+    fn obeys(&self, commands: &[Command]) -> Result<bool, Fault> {
+        let Shared { fleet, machine, .. } = &*self.0;
+        for command in commands {
+            let Command::Members { predecessor, statement } = command else { continue };
+            let (_, roster) = machine.roster()?;
+            let mut signers = None;
+            machine.look(&mut |state| signers = state.signers().copied())?;
+            let read = |signers| Statement::of(&Note::read(statement).ok()?, &signers).ok();
+            let Some(statement) = signers.and_then(read) else { return Ok(false) };
+            match members_of(&statement, fleet) {
+                Ok((own, members)) if own == *predecessor && roster.may_be_followed_by(&members) => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// Takes a member's batch to the log, if this replica leads, and answers once it is committed.
     async fn propose(&self, origin: Origin, count: u32, content: &Arc<[u8]>) -> Reply {
         let Shared { number, clocks, raft, .. } = &*self.0;
@@ -151,8 +205,11 @@ impl Replica {
         let Ok(Some(time_s)) = clocks.date_s(*number, &voters) else { return Reply::Refused(Refused::Busy) };
         let proposal = Proposal { origin, time_s, count, content: Arc::clone(content) };
         // What does not parse would stop every replica that applies it.
-        if commands_of(&proposal).is_err() {
-            return Reply::Refused(Refused::Malformed);
+        let Ok(commands) = commands_of(&proposal) else { return Reply::Refused(Refused::Malformed) };
+        match self.obeys(&commands) {
+            Ok(true) => {}
+            Ok(false) => return Reply::Refused(Refused::Members),
+            Err(_) => return Reply::Refused(Refused::Stopped),
         }
         match raft.client_write(proposal).await {
             Ok(_) => Reply::Taken,
@@ -213,7 +270,7 @@ impl Replica {
 /// The date of an entry, if it has one.
 fn date_of(entry: &Entry) -> Option<u64> {
     match &entry.payload {
-        openraft::EntryPayload::Normal(proposal) => Some(proposal.time_s),
-        openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => None,
+        EntryPayload::Normal(proposal) => Some(proposal.time_s),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
     }
 }

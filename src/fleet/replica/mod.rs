@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::{BasicNode, SnapshotPolicy};
+use openraft::{EntryPayload, SnapshotPolicy};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -15,22 +15,24 @@ use tokio::time::Instant;
 use answer::Receiving;
 
 use super::clocks::Clocks;
-use super::consensus::{Membership, Raft, leader_of};
-use super::link::Links;
+use super::consensus::{Entry, Membership, Origin, Proposal, Raft, leader_of, to_raft};
+use super::link::{Address, Links};
 use super::log::Log;
 use super::machine::{Machine, Opened};
 use super::message::{Refused, Reply, Request};
 use super::peers::Peers;
 use super::propose::{Asked, Proposer};
+use super::roster::members_of;
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::latch::{Latch, check_kind};
 use crate::journal::row::{Draft, Keys};
 use crate::journal::store::shielded;
-use crate::journal::{Anchor, Clock, Committed, Leader};
-use crate::ledger::{Command, Policy, State};
+use crate::journal::{Anchor, Clock, Committed, Leader, LogId};
+use crate::ledger::{Command, Policy, Signers, State};
 use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
+use crate::transparency::{Note, Statement};
 use crate::wrap::Sealed;
 
 /// Between two looks at what is due.
@@ -41,6 +43,8 @@ const ARRIVING_WAIT: Duration = Duration::from_secs(30);
 const STOP_LOOKS: usize = 50;
 /// For how long a replica whose rows are refused because of their date does not lead.
 const BANNED: Duration = Duration::from_secs(10);
+/// By so many rows a learner may be behind who is to vote.
+const ROWS_BEHIND: u64 = 100;
 /// Between two tries to find a leader.
 const LEADER_RETRY: Duration = Duration::from_millis(20);
 
@@ -77,6 +81,8 @@ impl Default for Settings {
 pub struct Member {
     /// Its number, which no other member ever has.
     pub number: u64,
+    /// The fleet's id.
+    pub fleet: [u8; 32],
     /// The policy that the fleet was made under (L12).
     pub policy: Policy,
     /// The fleet's journal key, the same in every replica.
@@ -106,7 +112,9 @@ pub struct Status {
     pub applied_index: Option<u64>,
     /// The last row in its checkpoint.
     pub checkpoint_index: Option<u64>,
-    /// Members whose acknowledgements count.
+    /// Who is a member, and the names at which they are found.
+    pub members: BTreeMap<u64, String>,
+    /// Those of them whose acknowledgements count.
     pub voters: BTreeSet<u64>,
     /// Whether it goes on: after a failure it does not, until it is opened again.
     pub running: bool,
@@ -118,6 +126,7 @@ pub struct Replica(Arc<Shared>);
 
 pub(super) struct Shared {
     number: u64,
+    fleet: [u8; 32],
     policy: Policy,
     settings: Settings,
     raft: Raft,
@@ -128,28 +137,79 @@ pub(super) struct Shared {
     proposals: mpsc::UnboundedSender<Asked>,
     confirms: mpsc::UnboundedSender<oneshot::Sender<Result<(), Fault>>>,
     arriving: tokio::sync::Mutex<Option<Receiving>>,
+    /// Members of whom others have told.
+    told: Mutex<BTreeMap<u64, Address>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Makes the log of a fleet's founding member, in an empty file: its first row is the policy and who the members are, by
-/// number, with the names at which they are found. Each founder makes the same.
+/// Makes the log of a fleet's founding member, in an empty file. Its first rows are the policy with the statement that names
+/// the members, and these. Each founder makes the same.
 ///
 /// # Errors
-/// [`Fault::Policy`] if the policy is not allowed, [`Fault::Limit`] if there are no members, [`Fault::Storage`] if there is
-/// a log already or none can be written.
+/// [`Fault::Policy`] if the policy is not allowed; [`Fault::Key`] if the statement is not the first to this fleet, or not
+/// signed by both signers, where the policy has some; [`Fault::Storage`] if there is a log already or none can be written.
 pub fn found(
     log: impl StorageBackend,
     policy: &Policy,
     journal_key: &Secret<[u8; 32]>,
-    members: &BTreeMap<u64, String>,
+    fleet: &[u8; 32],
+    statement: &Note,
 ) -> Result<(), Fault> {
     policy.check()?;
-    if members.is_empty() || members.values().any(|name| name.len() > super::consensus::NAME_MAX) {
-        return Err(Fault::Limit("a fleet has members, with names of at most 255 bytes".to_owned()));
+    let (predecessor, nodes) = members_by(statement, fleet, policy.signers.as_ref())?;
+    if predecessor != [0; 32] {
+        return Err(Fault::Key("the statement follows another, and founds no fleet".to_owned()));
     }
-    let nodes: BTreeMap<_, _> = members.iter().map(|(number, name)| (*number, BasicNode::new(name))).collect();
-    let voters = nodes.keys().copied().collect::<BTreeSet<_>>();
-    Log::create(log, &Keys::new(journal_key), policy, Membership::new(vec![voters], nodes))
+    let voters = nodes.keys().copied().collect();
+    let bytes = bytes_of(statement, policy.signers.as_ref());
+    let draft = Draft::batch(0, &[Command::Members { predecessor, statement: bytes }])?;
+    let origin = Origin { member: 0, life: 0, sequence: 1 };
+    let statement = Proposal { origin, time_s: 0, count: 1, content: draft.into_content().into() };
+    let at = |index| to_raft(LogId { index, ..LogId::default() });
+    let rows = [
+        Entry { log_id: at(0), payload: EntryPayload::Normal(statement) },
+        Entry { log_id: at(1), payload: EntryPayload::Membership(Membership::new(vec![voters], nodes)) },
+    ];
+    Log::create(log, &Keys::new(journal_key), policy, &rows, None)
+}
+
+/// Makes the log of a member that joins a fleet, in an empty file: it takes rows or a checkpoint from those whom this
+/// statement names, and whom they know. `signers` are those who signed it, `None` where there are none.
+///
+/// # Errors
+/// [`Fault::Key`] if the statement is to another fleet, does not name `number`, or is not signed by both signers;
+/// [`Fault::Storage`] if there is a log already or none can be written.
+pub fn join(
+    log: impl StorageBackend,
+    policy: &Policy,
+    journal_key: &Secret<[u8; 32]>,
+    fleet: &[u8; 32],
+    number: u64,
+    statement: &Note,
+    signers: Option<&Signers>,
+) -> Result<(), Fault> {
+    let (_, known) = members_by(statement, fleet, signers)?;
+    if !known.contains_key(&number) {
+        return Err(Fault::Key(format!("the statement does not name member {number}")));
+    }
+    Log::create(log, &Keys::new(journal_key), policy, &[], Some((number, &known)))
+}
+
+fn members_by(
+    statement: &Note,
+    fleet: &[u8; 32],
+    signers: Option<&Signers>,
+) -> Result<([u8; 32], BTreeMap<u64, Address>), Fault> {
+    let statement = match signers {
+        Some(signers) => Statement::of(statement, signers).map_err(|why| Fault::Key(why.to_string()))?,
+        None => Statement::read(statement)?,
+    };
+    members_of(&statement, fleet)
+}
+
+/// What is kept of a statement: all of it, or where nobody signs, its text.
+fn bytes_of(statement: &Note, signers: Option<&Signers>) -> Vec<u8> {
+    if signers.is_some() { statement.write() } else { statement.text().as_bytes().to_vec() }
 }
 
 impl Replica {
@@ -165,7 +225,7 @@ impl Replica {
         checkpoint: impl StorageBackend,
         member: Member,
     ) -> Result<Self, Fault> {
-        let Member { number, policy, journal_key, anchor, clock, links, settings } = member;
+        let Member { number, fleet, policy, journal_key, anchor, clock, links, settings } = member;
         policy.check()?;
         check_kind(anchor.kind(), &policy)?;
         let keys = Arc::new(Keys::new(&journal_key));
@@ -190,6 +250,7 @@ impl Replica {
         let (confirms, confirm_asked) = mpsc::unbounded_channel();
         let replica = Replica(Arc::new(Shared {
             number,
+            fleet,
             policy,
             settings,
             raft,
@@ -200,6 +261,7 @@ impl Replica {
             proposals,
             confirms,
             arriving: tokio::sync::Mutex::default(),
+            told: Mutex::default(),
             tasks: Mutex::default(),
         }));
         let proposer = Proposer::new(replica.clone(), life);
@@ -253,7 +315,7 @@ impl Replica {
     pub fn status(&self) -> Status {
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow();
-        let voters = metrics.membership_config.membership().voter_ids();
+        let membership = metrics.membership_config.membership();
         Status {
             number: self.0.number,
             leader: metrics.current_leader,
@@ -261,7 +323,8 @@ impl Replica {
             last_index: metrics.last_log_index,
             applied_index: metrics.last_applied.map(|it| it.index),
             checkpoint_index: metrics.snapshot.map(|it| it.index),
-            voters: voters.collect(),
+            members: membership.nodes().map(|(number, at)| (*number, at.name.clone())).collect(),
+            voters: membership.voter_ids().collect(),
             running: self.0.log.latch().check().is_ok() && metrics.running_state.is_ok(),
         }
     }
@@ -322,7 +385,7 @@ impl Replica {
                 let metrics = raft.metrics();
                 let metrics = metrics.borrow();
                 let leader = metrics.current_leader;
-                leader.map(|it| (it, metrics.membership_config.membership().get_node(&it).map(|it| it.addr.clone())))
+                leader.map(|it| (it, metrics.membership_config.membership().get_node(&it).cloned()))
             };
             // A leader that has been cut off does not say so.
             let attempt = Instant::now() + settings.election * 2;
@@ -330,14 +393,18 @@ impl Replica {
                 Some((leader, _)) if leader == *number => {
                     tokio::time::timeout_at(attempt.min(deadline), self.answer(*number, request)).await.ok()
                 }
-                Some((leader, Some(name))) => {
-                    let asked = peers.ask(leader, &name, request);
+                Some((leader, Some(address))) => {
+                    let asked = peers.ask(leader, &address, request);
                     tokio::time::timeout_at(attempt.min(deadline), asked).await.ok().and_then(Result::ok)
                 }
                 _ => None,
             };
             match answer {
                 Some(reply @ (Reply::Taken | Reply::Confirmed(_))) => return Ok(reply),
+                Some(Reply::Refused(Refused::Members)) => {
+                    let why = "it does not follow the last one, or a number comes back or changes its key";
+                    return Err(Fault::Statement(why.to_owned()));
+                }
                 Some(Reply::Refused(why @ (Refused::Malformed | Refused::Foreign | Refused::Fork))) => {
                     return Err(Fault::Unsettled(format!("the leader refuses: {why:?}")));
                 }
@@ -397,6 +464,75 @@ impl Replica {
         }
     }
 
+    /// Whether this one is a member, as far as this replica knows.
+    pub(super) fn knows(&self, number: u64) -> bool {
+        self.addresses().contains_key(&number)
+    }
+
+    /// The member that is known by this key.
+    pub fn member_of(&self, link_key: &[u8; 32]) -> Option<u64> {
+        self.addresses().into_iter().find(|(_, at)| at.link_key == *link_key).map(|(number, _)| number)
+    }
+
+    /// Who is a member, by this replica's log; before that has any, those whom this one joins; and in any case those of whom
+    /// members have told while no leader was heard.
+    pub(super) fn addresses(&self) -> BTreeMap<u64, Address> {
+        let mut addresses = self.0.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow();
+        let members = metrics.membership_config.membership().nodes();
+        let members: BTreeMap<_, _> = members.map(|(number, at)| (*number, at.clone())).collect();
+        addresses.extend(if members.is_empty() { self.0.log.invitation().clone() } else { members });
+        addresses
+    }
+
+    /// Without a leader, asks members who the others are: one who became a member while this replica was away may lead, and
+    /// could not tell it so, since it would not be heard. What it then brings is held against the statements all the same.
+    async fn ask_for_members(&self) {
+        let Shared { number, raft, peers, settings, told, .. } = &*self.0;
+        let lock = || told.lock().unwrap_or_else(PoisonError::into_inner);
+        let leader = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow();
+            metrics.current_leader.filter(|it| metrics.membership_config.membership().get_node(it).is_some())
+        };
+        if leader.is_some() {
+            lock().clear();
+            return;
+        }
+        for (member, address) in self.addresses().into_iter().filter(|(member, _)| member != number) {
+            let asked = peers.ask(member, &address, &Request::Members);
+            if let Ok(Ok(Reply::Members(members))) = tokio::time::timeout(settings.heartbeat * 2, asked).await {
+                lock().extend(members);
+            }
+        }
+    }
+
+    /// As the leader, goes the next step from the members that there are to those that the last statement names.
+    async fn change_members(&self) -> Result<(), Fault> {
+        let Shared { number, raft, machine, settings, .. } = &*self.0;
+        let change = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow();
+            let (_, roster) = machine.roster()?;
+            // What is under way is waited for.
+            if metrics.current_leader != Some(*number) || roster.membership != *metrics.membership_config.membership() {
+                return Ok(());
+            }
+            let last = metrics.last_log_index.unwrap_or_default();
+            roster.next_change(|member| {
+                let matched = metrics.replication.as_ref().and_then(|it| it.get(&member).copied().flatten());
+                matched.is_some_and(|it| it.index + ROWS_BEHIND >= last)
+            })
+        };
+        if let Some((change, retain)) = change {
+            tracing::info!(?change, "the members change");
+            // What is not done by then, or by whoever leads next, is looked at again.
+            tokio::time::timeout(settings.patience, raft.change_membership(change, retain)).await.ok();
+        }
+        Ok(())
+    }
+
     /// Lets this replica lead, or stand for election, or not.
     fn may_lead(&self, may: bool) {
         let running = self.0.raft.runtime_config();
@@ -421,6 +557,8 @@ impl Replica {
             if self.0.log.bytes().is_ok_and(|bytes| bytes >= self.0.settings.checkpoint_bytes) {
                 self.checkpoint().await.ok();
             }
+            self.ask_for_members().await;
+            self.change_members().await.ok();
             let mut receiving = self.0.arriving.lock().await;
             receiving.take_if(|it| it.touched.elapsed() > ARRIVING_WAIT);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use openraft::{BasicNode, EntryPayload};
+use openraft::EntryPayload;
 
 use super::{key, policy};
 use crate::error::Fault;
@@ -25,7 +25,7 @@ fn batch(content: &[u8]) -> Proposal {
 
 fn entries() -> Vec<Entry> {
     let voters = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
-    let nodes: BTreeMap<_, _> = (1..=5).map(|it| (it, BasicNode::new(format!("member-{it}")))).collect();
+    let nodes: BTreeMap<_, _> = (1..=5).map(|it| (it, super::address(it))).collect();
     let payloads = [
         EntryPayload::Blank,
         EntryPayload::Normal(batch(b"commands")),
@@ -50,6 +50,7 @@ fn requests() -> Vec<Request> {
         Request::CheckpointBegins { vote, head: vec![1; 40] },
         Request::CheckpointPart { vote, number: 3, part: vec![2; 50] },
         Request::CheckpointEnds { vote },
+        Request::Members,
     ]
 }
 
@@ -68,6 +69,8 @@ fn replies() -> Vec<Reply> {
         Reply::Continue,
         Reply::Installed(vote),
         Reply::Refused(Refused::Skew),
+        Reply::Members(super::addresses(1..=3)),
+        Reply::Refused(Refused::Members),
     ]
 }
 

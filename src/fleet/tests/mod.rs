@@ -1,9 +1,11 @@
 //! Replicas in one process, on stopped time and wires that can be cut. What needs crashes and seeds is in `tests/fleet/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod members;
 mod messages;
 mod refusals;
 mod replicas;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,18 +15,21 @@ use std::time::Duration;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
-use super::link::{Call, Links};
-use super::replica::{Member, Replica, Settings, found};
+use super::link::{Address, Call, Links};
+use super::replica::{Member, Replica, Settings, found, join};
+use super::tls::LinkKey;
+use crate::error::Fault;
 use crate::journal::{Anchor, Clock, ManualClock, MemoryAnchor};
-use crate::ledger::Policy;
+use crate::ledger::{Command, Policy, Signers, Verdict};
 use crate::secret::Secret;
+use crate::transparency::{self, Note, Order, SigningKey, Statement};
 
 /// Bytes that outlive who writes them.
 #[derive(Clone, Debug)]
 struct Kept(Arc<InMemoryBackend>);
 
-impl Kept {
-    fn new() -> Self {
+impl Default for Kept {
+    fn default() -> Self {
         Kept(Arc::new(InMemoryBackend::new()))
     }
 }
@@ -48,6 +53,7 @@ impl StorageBackend for Kept {
 }
 
 /// What one replica leaves when it stops.
+#[derive(Default)]
 struct Place {
     log: Kept,
     checkpoint: Kept,
@@ -67,7 +73,7 @@ struct Wire {
 }
 
 impl Links for Wire {
-    fn call<'a>(&'a self, member: u64, _: &'a str, request: Vec<u8>) -> Call<'a> {
+    fn call<'a>(&'a self, member: u64, _: &'a Address, request: Vec<u8>) -> Call<'a> {
         Box::pin(async move {
             let cut = |one, other| self.net.cut.lock().unwrap().contains(&(one, other));
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -89,11 +95,54 @@ impl Links for Wire {
 pub(crate) struct Fleet {
     net: Arc<Net>,
     clock: Arc<dyn Clock>,
+    id: [u8; 32],
     places: BTreeMap<u64, Place>,
 }
 
+/// The fleet's id.
+pub(crate) const FLEET: [u8; 32] = [9; 32];
+
+fn signer(name: &str, seed: u8) -> SigningKey {
+    SigningKey::new(name, &Secret::new([seed; 32])).unwrap()
+}
+
+pub(crate) fn signers() -> [SigningKey; 2] {
+    [signer("auditor.example", 1), signer("operator.example", 2)]
+}
+
 fn policy() -> Policy {
-    Policy::development()
+    let [auditor, operator] = signers().map(|it| *it.verifying_key().as_bytes());
+    Policy { signers: Some(Signers { auditor, operator }), ..Policy::development() }
+}
+
+fn address(number: u64) -> Address {
+    Address { name: format!("replica-{number}"), link_key: link_key(number).public_key() }
+}
+
+fn link_key(number: u64) -> LinkKey {
+    LinkKey::new(&Secret::new([number as u8; 32]))
+}
+
+/// What names these as the members, unsigned.
+fn statement(fleet: [u8; 32], predecessor: [u8; 32], addresses: &BTreeMap<u64, Address>) -> Note {
+    let member = |(number, at): (&u64, &Address)| transparency::Member {
+        number: *number,
+        name: at.name.clone(),
+        link_key: at.link_key,
+        channel_key: [3; 32],
+        code: "code".to_owned(),
+    };
+    let order = Order::Members { predecessor, members: addresses.iter().map(member).collect() };
+    Statement { fleet, order }.note().unwrap()
+}
+
+fn signed(mut note: Note, keys: &[SigningKey]) -> Note {
+    keys.iter().for_each(|key| note.sign(key));
+    note
+}
+
+fn addresses(numbers: impl IntoIterator<Item = u64>) -> BTreeMap<u64, Address> {
+    numbers.into_iter().map(|it| (it, address(it))).collect()
 }
 
 fn key() -> Secret<[u8; 32]> {
@@ -104,26 +153,69 @@ impl Fleet {
     /// A fleet of members 1 to `count`, all running.
     async fn of(count: u64) -> Self {
         super::seed_timers(1);
-        Self::by(count, Arc::new(ManualClock::new(1_000))).await
+        Self::by(count, Arc::new(ManualClock::new(1_000)), FLEET).await
     }
 
-    /// The same, by a clock.
-    pub(crate) async fn by(count: u64, clock: Arc<dyn Clock>) -> Self {
-        let members: BTreeMap<_, _> = (1..=count).map(|it| (it, format!("replica-{it}"))).collect();
-        let mut fleet = Fleet { net: Arc::default(), clock, places: BTreeMap::new() };
-        for number in members.keys() {
-            let place = Place { log: Kept::new(), checkpoint: Kept::new(), anchor: Arc::default() };
-            found(place.log.clone(), &policy(), &key(), &members).unwrap();
-            fleet.places.insert(*number, place);
-            fleet.start(*number).await.unwrap();
+    /// The same, by a clock, under this id.
+    pub(crate) async fn by(count: u64, clock: Arc<dyn Clock>, id: [u8; 32]) -> Self {
+        let statement = signed(statement(id, [0; 32], &addresses(1..=count)), &signers());
+        let mut fleet = Fleet { net: Arc::default(), clock, id, places: BTreeMap::new() };
+        for number in 1..=count {
+            let place = Place::default();
+            found(place.log.clone(), &policy(), &key(), &id, &statement).unwrap();
+            fleet.places.insert(number, place);
+            fleet.start(number).await.unwrap();
         }
         fleet
     }
 
-    async fn start(&self, number: u64) -> Result<(), crate::error::Fault> {
+    /// What names these in the place of those whom `replica` knows of, signed by these keys.
+    pub(crate) fn next_statement(&self, replica: u64, members: &BTreeMap<u64, Address>, keys: &[SigningKey]) -> Note {
+        let mut predecessor = [0; 32];
+        self.replica(replica).look(&mut |state| predecessor = *state.members().0).unwrap();
+        signed(statement(self.id, predecessor, members), keys)
+    }
+
+    /// Has a replica take a statement to the log.
+    async fn obey(&self, replica: u64, note: &Note) -> Result<Verdict, Fault> {
+        let Ok(Statement { order: Order::Members { predecessor, .. }, .. }) = Statement::read(note) else {
+            panic!("a statement of members");
+        };
+        let command = Command::Members { predecessor, statement: note.write() };
+        self.replica(replica).commit(vec![command]).await.map(|receipts| *receipts[0].verdict())
+    }
+
+    /// Makes the place of one who joins by a statement, and starts it.
+    pub(crate) async fn join(&mut self, number: u64, statement: &Note) -> Result<(), Fault> {
+        let place = Place::default();
+        join(place.log.clone(), &policy(), &key(), &self.id, number, statement, policy().signers.as_ref())?;
+        self.places.insert(number, place);
+        self.start(number).await
+    }
+
+    /// Waits until these alone have votes, as all of them know, and nobody else is a member.
+    pub(crate) async fn settled_on(&self, numbers: &[u64]) {
+        let numbers: BTreeSet<_> = numbers.iter().copied().collect();
+        for _ in 0..10_000 {
+            let settled = numbers.iter().all(|number| {
+                let status = self.net.replicas.lock().unwrap().get(number).map(Replica::status);
+                status.is_some_and(|it| {
+                    it.voters == numbers && it.members.keys().eq(&numbers) && it.applied_index == it.last_index
+                })
+            });
+            if settled {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the members are not {numbers:?} in a hundred seconds");
+    }
+
+    async fn start(&self, number: u64) -> Result<(), Fault> {
         let place = &self.places[&number];
         let member = Member {
             number,
+            fleet: self.id,
             policy: policy(),
             journal_key: key(),
             anchor: Arc::clone(&place.anchor) as Arc<dyn Anchor>,
@@ -136,7 +228,7 @@ impl Fleet {
         Ok(())
     }
 
-    async fn stop(&self, number: u64) {
+    pub(crate) async fn stop(&self, number: u64) {
         let replica = self.net.replicas.lock().unwrap().remove(&number);
         let replica = replica.unwrap();
         replica.stop().await;

@@ -6,7 +6,7 @@ use super::Fleet;
 use crate::error::Fault;
 use crate::fleet::MESSAGE_MAX;
 use crate::journal::tests::{charge, enrol, id};
-use crate::ledger::{Command, State, Verdict};
+use crate::ledger::{Command, Signers, State, Verdict};
 use crate::limits::STATEMENT_MAX;
 
 fn encoded(replica: &crate::fleet::Replica) -> Vec<u8> {
@@ -68,7 +68,8 @@ async fn fleet_member_that_is_far_behind_gets_rows_in_messages_that_are_bounded(
     let leader = fleet.leader(None).await;
     let behind = if leader == 1 { 2 } else { 1 };
     fleet.stop(behind).await;
-    let long = Command::Members { predecessor: [1; 32], statement: vec![0; STATEMENT_MAX] };
+    let nobody = Box::new(Signers { auditor: [7; 32], operator: [8; 32] });
+    let long = Command::Signers { from: nobody.clone(), to: nobody, bundle: vec![0; STATEMENT_MAX] };
     for _ in 0..4 {
         // Refused, and in the log all the same.
         fleet.replica(leader).commit(vec![long.clone(); 200]).await.unwrap();

@@ -13,6 +13,7 @@ fn statements() -> Vec<Statement> {
     let member = |number| Member {
         number,
         name: format!("vault{number}.example:7000"),
+        link_key: [100 + number as u8; 32],
         channel_key: [number as u8; 32],
         code: "nitro-pcr0:aa".to_owned(),
     };
@@ -79,7 +80,8 @@ fn a_statement_has_one_text() {
         let changed = Note::unsigned(text.replacen(old, new, 1));
         assert!(matches!(Statement::read(&changed), Err(Fault::Damaged(_))), "{new}");
     }
-    let spaced = Member { number: 1, name: "a b".to_owned(), channel_key: [0; 32], code: "c".to_owned() };
+    let spaced =
+        Member { number: 1, name: "a b".to_owned(), link_key: [0; 32], channel_key: [0; 32], code: "c".to_owned() };
     let order = Order::Members { predecessor: [0; 32], members: vec![spaced] };
     assert!(Statement { fleet: [7; 32], order }.note().is_err());
 }

@@ -22,17 +22,18 @@ struct Sites {
 /// Vaults 1 to 3, which have the same keys.
 fn sites() -> Sites {
     let runtime = Runtime::new().unwrap();
-    let fleet = runtime.block_on(Fleet::by(3, Arc::new(SystemClock::new(300).unwrap())));
     let folder = tempfile::tempdir().unwrap();
-    let custody = |number: u64| {
+    let custody = |first: bool| {
         let root = Box::new(FileRoot::create(folder.path().join("root")).unwrap());
         let keys = Box::new(FileKeyStore::new(folder.path().join("keys")));
-        if number == 1 { Custody::create(root, keys) } else { Custody::open(root, keys) }
+        if first { Custody::create(root, keys) } else { Custody::open(root, keys) }
     };
+    let id = *custody(true).unwrap().fleet();
+    let fleet = runtime.block_on(Fleet::by(3, Arc::new(SystemClock::new(300).unwrap()), id));
     let vault = |number: u64| {
         let journal = crate::fleet::Fleet::new(fleet.replica(number), Arc::new(runtime.handle().clone()));
         let clock = Arc::new(SystemClock::new(300).unwrap());
-        Vault::over(Box::new(journal), clock, custody(number).unwrap()).unwrap()
+        Vault::over(Box::new(journal), clock, custody(false).unwrap()).unwrap()
     };
     runtime.block_on(fleet.leader(None));
     let vaults = (1..=3).map(vault).collect();

@@ -17,13 +17,13 @@ fn signers(auditor: &SigningKey, operator: &SigningKey) -> Signers {
     Signers { auditor: *auditor.verifying_key().as_bytes(), operator: *operator.verifying_key().as_bytes() }
 }
 
-fn statement(vault: &Vault, order: Order, keys: [&SigningKey; 2]) -> Note {
+fn statement<const N: usize>(vault: &Vault, order: Order, keys: [&SigningKey; N]) -> Note {
     let mut note = Statement { fleet: *vault.fleet(), order }.note().unwrap();
     keys.iter().for_each(|key| note.sign(key));
     note
 }
 
-fn obeyed(vault: &Vault, order: Order, keys: [&SigningKey; 2]) -> Result<(), Fault> {
+fn obeyed<const N: usize>(vault: &Vault, order: Order, keys: [&SigningKey; N]) -> Result<(), Fault> {
     vault.obey(&statement(vault, order, keys)).map(|_| ())
 }
 
@@ -85,7 +85,11 @@ fn t10_a_restore_is_obeyed_once_and_nobody_is_where_there_are_no_signers() {
     assert!(matches!(obeyed(&vault, Order::Restore { number: 1 }, both), Err(Fault::Statement(_))), "replayed");
     assert_eq!(ada.start(&vault, "wrong").map(|it| it.remaining), Ok(0), "one attempt was left");
     let members = Order::Members { predecessor: [0; 32], members: Vec::new() };
-    obeyed(&vault, members.clone(), both).unwrap();
+    obeyed(&vault, members.clone(), [&auditor, &operator, &key("stranger", 3)]).unwrap();
+    let text = Statement { fleet: *vault.fleet(), order: members.clone() }.note().unwrap();
+    let mut next = [0; 32];
+    vault.journal.look(&mut |state| next = *state.members().0).unwrap();
+    assert_eq!(next, text.hash(), "whoever else signs it");
     assert!(matches!(obeyed(&vault, members, both), Err(Fault::Statement(_))), "it does not follow itself");
     let (nobody, _) = self::vault();
     assert!(matches!(obeyed(&nobody, Order::Restore { number: 1 }, both), Err(Fault::Policy(_))));

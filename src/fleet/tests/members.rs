@@ -1,0 +1,246 @@
+//! Who becomes a member, and who does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::EntryPayload;
+
+use super::{FLEET, Fleet, address, addresses, key, policy, signed, signer, signers, statement};
+use crate::error::Fault;
+use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft, vote_for};
+use crate::fleet::link::Address;
+use crate::fleet::log::Place;
+use crate::fleet::message::{Refused, Reply, Request};
+use crate::fleet::replica::{found, join};
+use crate::journal::row::Draft;
+use crate::journal::tests::charge;
+use crate::journal::{Leader, LogId};
+use crate::ledger::{Command, Policy, Verdict};
+use crate::transparency::{Note, Order, Statement};
+
+/// The ordinal of a charge at a member.
+async fn charged(fleet: &Fleet, member: u64, ke1: u8) -> u32 {
+    let receipts = fleet.replica(member).commit(vec![charge(1, ke1)]).await.unwrap();
+    match receipts[0].verdict() {
+        Verdict::Charged { ordinal, .. } => *ordinal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_grows_and_shrinks_by_statement() {
+    let mut fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    assert_eq!(charged(&fleet, 1, 1).await, 1);
+    let five = fleet.next_statement(1, &addresses(1..=5), &signers());
+    assert_eq!(fleet.obey(2, &five).await, Ok(Verdict::Done));
+    assert!(matches!(fleet.obey(2, &five).await, Err(Fault::Statement(_)) | Ok(Verdict::Refused(_))), "said again");
+    // They learn at once, and vote once they have caught up.
+    fleet.join(4, &five).await.unwrap();
+    fleet.join(5, &five).await.unwrap();
+    fleet.settled_on(&[1, 2, 3, 4, 5]).await;
+    assert_eq!(charged(&fleet, 5, 2).await, 2, "who joined answers");
+
+    // Any two may go now.
+    let leader = fleet.leader(None).await;
+    let other = if leader == 4 { 5 } else { 4 };
+    fleet.stop(leader).await;
+    fleet.stop(other).await;
+    let left: Vec<_> = (1..=5).filter(|it| ![leader, other].contains(it)).collect();
+    assert_eq!(charged(&fleet, left[0], 3).await, 3);
+    for number in [leader, other] {
+        fleet.start(number).await.unwrap();
+    }
+
+    // The leader leaves with another: who stays goes on, and nobody hears those who left.
+    let leader = fleet.leader(None).await;
+    let leaving = [leader, if leader == 2 { 3 } else { 2 }];
+    let stays: Vec<_> = (1..=5).filter(|it| !leaving.contains(it)).collect();
+    let three = fleet.next_statement(stays[0], &addresses(stays.clone()), &signers());
+    assert_eq!(fleet.obey(stays[0], &three).await, Ok(Verdict::Done));
+    fleet.settled_on(&stays).await;
+    assert_eq!(charged(&fleet, stays[0], 4).await, 4);
+    assert!(matches!(fleet.replica(leaving[1]).commit(vec![charge(1, 5)]).await, Err(Fault::Unsettled(_))));
+    let reply = fleet.replica(stays[0]).handle(leaving[1], &Request::Confirm.encode(1_000)).await;
+    assert_eq!(Reply::decode(&reply).unwrap().what, Reply::Refused(Refused::Foreign));
+    fleet.stop(leaving[0]).await;
+    fleet.stop(leaving[1]).await;
+    assert_eq!(charged(&fleet, stays[1], 6).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_member_whose_disk_is_lost_is_rebuilt_under_another_number() {
+    let mut fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    for ke1 in 1..=5 {
+        assert_eq!(charged(&fleet, 1, ke1).await, u32::from(ke1));
+    }
+    fleet.stop(3).await;
+    let place = fleet.places.get_mut(&3).unwrap();
+    (place.log, place.checkpoint) = Default::default();
+    let by = signed(statement(FLEET, [0; 32], &addresses(1..=3)), &signers());
+    found(place.log.clone(), &policy(), &key(), &FLEET, &by).unwrap();
+    assert!(matches!(fleet.start(3).await, Err(Fault::Anchor(_))), "under its own number it has forgotten (F3)");
+    // Checkpoints travel to who joins late.
+    fleet.replica(1).checkpoint().await.unwrap();
+    fleet.replica(2).checkpoint().await.unwrap();
+    let next = fleet.next_statement(1, &addresses([1, 2, 4]), &signers());
+    assert_eq!(fleet.obey(1, &next).await, Ok(Verdict::Done));
+    fleet.join(4, &next).await.unwrap();
+    fleet.settled_on(&[1, 2, 4]).await;
+    fleet.stop(1).await;
+    assert_eq!(charged(&fleet, 4, 6).await, 6);
+    // The number is used up.
+    let again = fleet.next_statement(2, &addresses([1, 2, 3, 4]), &signers());
+    assert!(matches!(fleet.obey(2, &again).await, Err(Fault::Statement(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_member_moves_to_another_name_and_keeps_its_key() {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    let mut members = addresses(1..=3);
+    members.get_mut(&2).unwrap().name = "elsewhere".to_owned();
+    let moved = fleet.next_statement(1, &members, &signers());
+    assert_eq!(fleet.obey(1, &moved).await, Ok(Verdict::Done));
+    for _ in 0..1000 {
+        if fleet.replica(3).status().members[&2] == "elsewhere" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(fleet.replica(3).status().members[&2], "elsewhere");
+    members.get_mut(&2).unwrap().link_key = [77; 32];
+    let other = fleet.next_statement(1, &members, &signers());
+    assert!(matches!(fleet.obey(1, &other).await, Err(Fault::Statement(_))), "one number, one key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f10_fleet_takes_no_statement_that_one_signer_has_not_signed() {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    let [auditor, operator] = signers();
+    let four = addresses(1..=4);
+    let twice = {
+        let mut four = four.clone();
+        four.insert(4, Address { name: "replica-4".to_owned(), ..address(3) });
+        four
+    };
+    let bad = [
+        fleet.next_statement(1, &four, &[auditor, signer("operator.example", 8)]),
+        fleet.next_statement(1, &four, &[operator]),
+        signed(statement([8; 32], [0; 32], &four), &signers()),
+        fleet.next_statement(1, &twice, &signers()),
+        fleet.next_statement(1, &BTreeMap::new(), &signers()),
+    ];
+    for note in &bad {
+        assert!(matches!(fleet.obey(1, note).await, Err(Fault::Statement(_))), "{}", note.text());
+    }
+    // What is signed for one place is not said in another.
+    let note = signed(statement(FLEET, [5; 32], &four), &signers());
+    let mut predecessor = [0; 32];
+    fleet.replica(1).look(&mut |state| predecessor = *state.members().0).unwrap();
+    let command = Command::Members { predecessor, statement: note.write() };
+    assert!(matches!(fleet.replica(1).commit(vec![command]).await, Err(Fault::Statement(_))));
+    let good = fleet.next_statement(1, &four, &signers());
+    assert_eq!(fleet.obey(1, &good).await, Ok(Verdict::Done));
+}
+
+fn entry(index: u64, payload: EntryPayload<crate::fleet::consensus::Consensus>) -> Entry {
+    Entry { log_id: to_raft(LogId { leader: Leader { term: 50, member: 3 }, index }), payload }
+}
+
+fn membership(configs: &[&[u64]], nodes: BTreeMap<u64, Address>) -> EntryPayload<crate::fleet::consensus::Consensus> {
+    let configs = configs.iter().map(|it| it.iter().copied().collect::<BTreeSet<_>>()).collect();
+    EntryPayload::Membership(Membership::new(configs, nodes))
+}
+
+/// A leader that has gone over to somebody has every key but those of the signers.
+#[tokio::test(start_paused = true)]
+async fn f10_fleet_takes_no_membership_that_no_statement_allows() {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    fleet.replica(1).commit(vec![charge(1, 1)]).await.unwrap();
+    let note = fleet.next_statement(1, &addresses([1, 2, 4]), &signers());
+    for other in [2, 3] {
+        fleet.stop(other).await;
+    }
+    let place = fleet.replica(1).end_of_log().unwrap();
+    let next = place.id.index + 1;
+    let send = async |previous: Place, entries: Vec<Entry>| {
+        let vote = vote_for(Leader { term: 50, member: 3 }, true);
+        let request = Request::Append { vote, previous: Some(previous), commit: None, entries };
+        let reply = fleet.replica(1).handle(3, &request.encode(1_000)).await;
+        Reply::decode(&reply).unwrap().what
+    };
+    let stranger = Address { name: "replica-4".to_owned(), link_key: [66; 32] };
+    let with_stranger = || [addresses(1..=3), BTreeMap::from([(4, stranger.clone())])].into_iter().flatten().collect();
+    for (what, payload) in [
+        ("a learner whom nobody names", membership(&[&[1, 2, 3]], addresses(1..=4))),
+        ("votes for whom nobody names", membership(&[&[1, 2, 3], &[1, 2, 3, 4]], addresses(1..=4))),
+        ("the same at once", membership(&[&[1, 2, 3, 4]], addresses(1..=4))),
+        ("fewer votes without a step between", membership(&[&[3]], addresses(1..=3))),
+        ("other votes before", membership(&[&[1, 3], &[1, 2, 3]], addresses(1..=3))),
+        (
+            "a key for another",
+            membership(&[&[1, 2, 3]], BTreeMap::from([(1, address(1)), (2, address(2)), (3, address(9))])),
+        ),
+    ] {
+        assert_eq!(send(place, vec![entry(next, payload)]).await, Reply::Refused(Refused::Members), "{what}");
+        assert_eq!(fleet.replica(1).end_of_log(), Some(place), "{what}");
+    }
+    // The statement comes in the same message, or is in the log and not yet committed.
+    let Ok(Statement { order: Order::Members { predecessor, .. }, .. }) = Statement::read(&note) else {
+        panic!("a statement");
+    };
+    let draft = Draft::batch(0, &[Command::Members { predecessor, statement: note.write() }]).unwrap();
+    let origin = Origin { member: 3, life: 1, sequence: 1 };
+    let proposal = Proposal { origin, time_s: 1_000, count: 1, content: draft.into_content().into() };
+    let by = entry(next, EntryPayload::Normal(proposal));
+    let learns = |nodes| entry(next + 1, membership(&[&[1, 2, 3]], nodes));
+    let refused = send(place, vec![by.clone(), learns(with_stranger())]).await;
+    assert_eq!(refused, Reply::Refused(Refused::Members), "another key than the statement's");
+    assert!(matches!(send(place, vec![by.clone()]).await, Reply::Appended { .. }));
+    let said = fleet.replica(1).end_of_log().unwrap();
+    assert_eq!(send(said, vec![learns(with_stranger())]).await, Reply::Refused(Refused::Members));
+    assert!(
+        matches!(send(said, vec![learns(addresses(1..=4))]).await, Reply::Appended { .. }),
+        "as the statement says"
+    );
+    let learnt = fleet.replica(1).end_of_log().unwrap();
+    let votes = |configs: &[&[u64]], nodes| entry(next + 2, membership(configs, nodes));
+    let kept = votes(&[&[1, 2, 3], &[1, 2, 3]], addresses(1..=4));
+    assert_eq!(send(learnt, vec![kept]).await, Reply::Refused(Refused::Members), "3 is to vote no more");
+    let joint = votes(&[&[1, 2, 3], &[1, 2, 4]], addresses(1..=4));
+    assert!(matches!(send(learnt, vec![joint]).await, Reply::Appended { .. }));
+    let last = fleet.replica(1).end_of_log().unwrap();
+    let done = entry(next + 3, membership(&[&[1, 2, 4]], addresses([1, 2, 4])));
+    assert!(matches!(send(last, vec![done]).await, Reply::Appended { .. }));
+}
+
+#[test]
+fn fleet_is_founded_and_joined_by_statement_alone() {
+    let three = addresses(1..=3);
+    let good = signed(statement(FLEET, [0; 32], &three), &signers());
+    let [auditor, _] = signers();
+    let nobodys = Policy { signers: None, ..policy() };
+    let log = super::Kept::default;
+    let founds = |policy: &Policy, note: &Note| found(log(), policy, &key(), &FLEET, note);
+    assert_eq!(founds(&policy(), &good), Ok(()));
+    assert_eq!(founds(&nobodys, &statement(FLEET, [0; 32], &three)), Ok(()), "where nobody has to sign");
+    for (what, note) in [
+        ("signed by one", signed(statement(FLEET, [0; 32], &three), &[auditor])),
+        ("another fleet's", signed(statement([8; 32], [0; 32], &three), &signers())),
+        ("a later one", signed(statement(FLEET, [1; 32], &three), &signers())),
+        ("of nobody", signed(statement(FLEET, [0; 32], &BTreeMap::new()), &signers())),
+    ] {
+        assert!(matches!(founds(&policy(), &note), Err(Fault::Key(_))), "{what}");
+    }
+    let joins = |number, note: &Note| join(log(), &policy(), &key(), &FLEET, number, note, policy().signers.as_ref());
+    assert_eq!(joins(3, &good), Ok(()));
+    assert!(matches!(joins(4, &good), Err(Fault::Key(_))), "it does not name 4");
+    assert!(matches!(joins(3, &statement(FLEET, [0; 32], &three)), Err(Fault::Key(_))), "nobody has signed it");
+    let used = log();
+    found(used.clone(), &policy(), &key(), &FLEET, &good).unwrap();
+    let again = join(used, &policy(), &key(), &FLEET, 3, &good, policy().signers.as_ref());
+    assert!(matches!(again, Err(Fault::Storage(_))));
+}

@@ -1,0 +1,180 @@
+//! Links over TLS: who is at the other end, and what a stranger gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, NamedGroup, ProtocolVersion, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use super::{FLEET, Fleet, address, link_key};
+use crate::fleet::link::{Address, Links};
+use crate::fleet::message::{Refused, Reply, Request};
+use crate::fleet::stream::Streams;
+use crate::fleet::tls::{LinkKey, TcpDials, Tls};
+use crate::secret::Secret;
+
+fn tls(number: u64) -> Tls {
+    Tls::new(&FLEET, link_key(number))
+}
+
+/// Member 1, whom others may speak to, and a fleet around it.
+async fn fleet() -> Fleet {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    fleet
+}
+
+/// Whether this one, dialling an address, is taken by member 1 for a member; and which.
+async fn taken(fleet: &Fleet, dialling: &Tls, dialled: &Address, answering: &Tls) -> Option<u64> {
+    let (near, far) = duplex(64 * 1024);
+    let acceptor = answering.acceptor(&fleet.replica(1)).unwrap();
+    let (connected, accepted) = tokio::join!(
+        async {
+            let mut stream = dialling.connect(near, dialled).await?;
+            // In TLS 1.3 a client hears only afterwards that it was turned away.
+            stream.read_u8().await?;
+            Ok::<_, std::io::Error>(())
+        },
+        async {
+            let (member, mut stream) = acceptor.accept(far).await?;
+            stream.write_u8(1).await?;
+            stream.flush().await?;
+            Ok::<_, std::io::Error>(member)
+        }
+    );
+    match (connected, accepted) {
+        (Ok(()), Ok(member)) => Some(member),
+        (Err(_), _) => None,
+        (Ok(()), Err(error)) => panic!("one end alone is content: {error}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_links_know_both_ends() {
+    let fleet = fleet().await;
+    let stranger = || Tls::new(&FLEET, LinkKey::new(&Secret::new([200; 32])));
+    let elsewhere = |number| Tls::new(&[8; 32], link_key(number));
+    assert_eq!(taken(&fleet, &tls(2), &address(1), &tls(1)).await, Some(2));
+    assert_eq!(taken(&fleet, &tls(3), &address(1), &tls(1)).await, Some(3));
+    assert_eq!(taken(&fleet, &stranger(), &address(1), &tls(1)).await, None, "a key that no member has");
+    assert_eq!(taken(&fleet, &tls(4), &address(1), &tls(1)).await, None, "a key that no member has yet");
+    assert_eq!(taken(&fleet, &tls(2), &address(1), &stranger()).await, None, "a stranger answers");
+    assert_eq!(taken(&fleet, &tls(2), &address(1), &tls(3)).await, None, "another member answers");
+    assert_eq!(
+        taken(&fleet, &elsewhere(2), &address(1), &tls(1)).await,
+        None,
+        "a member that speaks for another fleet"
+    );
+    assert_eq!(taken(&fleet, &tls(2), &address(1), &elsewhere(1)).await, None, "one that answers for another fleet");
+    assert_eq!(taken(&fleet, &tls(1), &address(1), &tls(1)).await, None, "a member does not speak with itself");
+}
+
+/// Somebody in between, who sends back what one end says, or has recorded it.
+#[tokio::test(start_paused = true)]
+async fn fleet_links_take_neither_reflection_nor_replay() {
+    let fleet = fleet().await;
+    let acceptor = tls(1).acceptor(&fleet.replica(1)).unwrap();
+    let (near, mut middle) = duplex(64 * 1024);
+    let dialling = tls(2);
+    let at = address(1);
+    let (connected, ()) = tokio::join!(dialling.connect(near, &at), async {
+        let mut said = vec![0; 64 * 1024];
+        let length = middle.read(&mut said).await.unwrap();
+        middle.write_all(&said[..length]).await.unwrap();
+    });
+    assert!(connected.is_err(), "its own hello is no answer");
+
+    // A whole conversation of a member is recorded, then played again.
+    let (near, mut middle_near) = duplex(64 * 1024);
+    let (mut middle_far, far) = duplex(64 * 1024);
+    let recorded = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let record = Arc::clone(&recorded);
+    tokio::spawn(async move {
+        let (mut near_read, mut near_write) = tokio::io::split(&mut middle_near);
+        let (mut far_read, mut far_write) = tokio::io::split(&mut middle_far);
+        let there = async {
+            let mut bytes = vec![0; 4096];
+            while let Ok(length @ 1..) = near_read.read(&mut bytes).await {
+                record.lock().unwrap().extend_from_slice(&bytes[..length]);
+                far_write.write_all(&bytes[..length]).await.ok();
+            }
+        };
+        tokio::join!(there, tokio::io::copy(&mut far_read, &mut near_write)).1.ok();
+    });
+    let (connected, accepted) = tokio::join!(dialling.connect(near, &at), acceptor.accept(far));
+    let (mut connected, (member, mut accepted)) = (connected.unwrap(), accepted.unwrap());
+    assert_eq!(member, 2);
+    connected.write_all(b"a message").await.unwrap();
+    connected.flush().await.unwrap();
+    let mut heard = [0; 9];
+    accepted.read_exact(&mut heard).await.unwrap();
+    let recorded = recorded.lock().unwrap().clone();
+    assert!(recorded.windows(9).all(|it| it != b"a message"), "it is not readable on the way");
+    let (mut near, far) = duplex(64 * 1024);
+    let (_, again) =
+        tokio::join!(near.write_all(&recorded), tokio::time::timeout(Duration::from_secs(60), acceptor.accept(far)));
+    assert!(!matches!(again, Ok(Ok(_))), "said again it is nothing");
+}
+
+/// What offers another exchange of keys is turned away.
+#[tokio::test(start_paused = true)]
+async fn fleet_links_are_tls_13_with_x25519mlkem768_alone() {
+    let fleet = fleet().await;
+    let acceptor = tls(1).acceptor(&fleet.replica(1)).unwrap();
+    let mut provider = default_provider();
+    provider.kx_groups.retain(|it| it.name() == NamedGroup::X25519);
+    assert_eq!(provider.kx_groups.len(), 1);
+    let config = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&TLS13]).unwrap();
+    let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let (near, far) = duplex(64 * 1024);
+    let connector = TlsConnector::from(Arc::new(config));
+    let name = ServerName::try_from("member").unwrap();
+    let (connected, accepted) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let refused = accepted.err().unwrap().to_string();
+    assert!(connected.is_err() && refused.contains("NoKxGroupsInCommon"), "{refused}");
+    let (near, far) = duplex(64 * 1024);
+    let (dialling, at) = (tls(2), address(1));
+    let (connected, accepted) = tokio::join!(dialling.connect(near, &at), acceptor.accept(far));
+    let connected = connected.unwrap();
+    let connection = connected.get_ref().1;
+    assert_eq!(connection.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+    assert_eq!(connection.negotiated_key_exchange_group().map(|it| it.name()), Some(NamedGroup::X25519MLKEM768));
+    assert_eq!(accepted.unwrap().0, 2);
+}
+
+/// Over sockets of the system: a member asks another, a stranger asks nobody.
+#[tokio::test]
+async fn fleet_answers_over_sockets() {
+    let fleet = Fleet::of(1).await;
+    fleet.leader(None).await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let at = Address { name: listener.local_addr().unwrap().to_string(), ..address(1) };
+    let listening = tokio::spawn(tls(1).acceptor(&fleet.replica(1)).unwrap().listen(listener));
+    let links = Streams::new(TcpDials::new(tls(2)));
+    assert!(links.call(1, &at, Request::Confirm.encode(1_000)).await.is_err(), "2 is no member of a fleet of one");
+    let mut silent = TcpStream::connect(&at.name).await.unwrap();
+    silent.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    silent.read_to_end(&mut rest).await.ok();
+    assert!(rest.len() < 64, "an alert, and the end");
+
+    let two = fleet.next_statement(1, &super::addresses([1, 2]), &super::signers());
+    fleet.obey(1, &two).await.unwrap();
+    let mut answer = None;
+    for _ in 0..200 {
+        if let Ok(reply) = links.call(1, &at, Request::Confirm.encode(1_000)).await {
+            answer = Some(Reply::decode(&reply).unwrap().what);
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(matches!(answer, Some(Reply::Confirmed(_) | Reply::Refused(Refused::Busy))), "{answer:?}");
+    listening.abort();
+    listening.await.unwrap_err();
+    assert!(links.call(1, &at, Request::Confirm.encode(1_000)).await.is_err(), "nobody listens any more");
+}
