@@ -24,6 +24,7 @@ pub trait Links: Send + Sync + 'static {
     /// Asks `member`, which is found at `address`.
     ///
     /// # Errors
-    /// Of each call: the member could not be reached, or it is not known whether it was.
+    /// Of each call: the member could not be reached, or it is not known whether it was; [`io::ErrorKind::PermissionDenied`]
+    /// if it does not take this one for a member.
     fn call<'a>(&'a self, member: u64, address: &'a Address, request: Vec<u8>) -> Call<'a>;
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
@@ -31,13 +32,20 @@ pub(super) struct Peers {
     pub(super) links: Arc<dyn Links>,
     pub(super) log: Log,
     pub(super) clocks: Arc<Clocks>,
+    /// Whether a member that was asked for its vote has said that this replica is none.
+    pub(super) foreign: Arc<AtomicBool>,
 }
 
 impl Peers {
     /// Asks a member, and hears its clock along with its answer.
     pub(super) async fn ask(&self, member: u64, address: &Address, request: &Request) -> io::Result<Reply> {
         let now_s = self.clocks.now_s().map_err(io::Error::other)?;
-        let bytes = self.links.call(member, address, request.encode(now_s)).await?;
+        let bytes = match self.links.call(member, address, request.encode(now_s)).await {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Reply::Refused(Refused::Foreign));
+            }
+            called => called?,
+        };
         let said = Reply::decode(&bytes).map_err(|_| io::Error::other("what came back is not a reply"))?;
         self.clocks.heard(member, said.time_s);
         Ok(said.what)
@@ -177,7 +185,12 @@ impl RaftNetwork<Consensus> for Peer {
             Reply::Voted { vote, granted, last } => {
                 Ok(VoteResponse { vote, vote_granted: granted, last_log_id: last.map(to_raft) })
             }
-            other => Err(strange(&other)),
+            reply => {
+                if reply == Reply::Refused(Refused::Foreign) {
+                    self.peers.foreign.store(true, Ordering::Relaxed);
+                }
+                Err(strange(&reply))
+            }
         }
     }
 

@@ -43,8 +43,13 @@ impl Roster {
 
     /// Whether a statement may follow the last: no number comes back, and none changes its key.
     pub(super) fn may_be_followed_by(&self, members: &BTreeMap<u64, Address>) -> bool {
-        let same_key = |number, at: &Address| self.named.get(number).is_none_or(|known| known.link_key == at.link_key);
-        members.iter().all(|(number, at)| !self.gone.contains(number) && same_key(number, at))
+        members.iter().all(|(number, at)| self.may_have(*number, at))
+    }
+
+    /// Whether this may be the number of whoever is at this address: it is nobody else's, and never was.
+    pub(super) fn may_have(&self, number: u64, at: &Address) -> bool {
+        let known = self.named.get(&number);
+        !self.gone.contains(&number) && known.is_none_or(|known| known.link_key == at.link_key)
     }
 
     /// What of these commands names other members, as the ledger decides it too.

@@ -169,9 +169,6 @@ pub async fn serve(
     loop {
         let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
         let (number, request) = read_frame(&mut reader).await?;
-        if !replica.knows(from) {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
         let (replica, replies) = (replica.clone(), replies.clone());
         tasks.spawn(async move {
             let reply = replica.handle(from, &request).await;

@@ -25,7 +25,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, ServerConfig,
     SignatureAlgorithm, SignatureScheme,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ use crate::secret::Secret;
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Handshakes that go on at once with who may be anybody.
 const HANDSHAKES_MAX: usize = 64;
+/// What an end says first that takes the other for a member.
+const WELCOME: u8 = 1;
 /// After no stream could be taken: the process may have none left for a while.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// What an Ed25519 key is preceded by as a SubjectPublicKeyInfo (RFC 8410).
@@ -85,10 +87,11 @@ impl Tls {
         Tls { provider: Arc::new(provider), key: Arc::new(certified), own, protocol }
     }
 
-    /// Begins to speak over a stream to the member of this address.
+    /// Begins to speak over a stream to the member of this address, once that has taken this one for a member.
     ///
     /// # Errors
-    /// Of the stream, or because who is at its other end is not that member, or does not take this one for a member.
+    /// Of the stream, or because who is at its other end is not that member; [`io::ErrorKind::PermissionDenied`] if the
+    /// member does not take this one for another.
     pub async fn connect<S>(&self, stream: S, address: &Address) -> io::Result<client::TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -109,7 +112,13 @@ impl Tls {
         config.enable_sni = false;
         // Who it is says the key; the name is not sent.
         let name = ServerName::try_from("member").map_err(io::Error::other)?;
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        // In TLS 1.3 a client is done before it hears whether it is taken.
+        match stream.read_u8().await {
+            Ok(WELCOME) => Ok(stream),
+            Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+            Err(error) => Err(explained(error)),
+        }
     }
 
     /// Takes streams of other members, and the number of each.
@@ -147,7 +156,7 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.tls.accept(stream).await?;
+        let mut stream = self.tls.accept(stream).await?;
         let connection = stream.get_ref().1;
         // Without one in common the library goes on without.
         if connection.alpn_protocol().is_none() {
@@ -156,7 +165,10 @@ impl Acceptor {
         let key = connection.peer_certificates().and_then(|it| key_of(it.first()?));
         // It may have been removed since the handshake began.
         let member = key.and_then(|key| self.replica.member_of(&key));
-        member.map(|member| (member, stream)).ok_or_else(|| io::Error::other("the other end is not a member"))
+        let member = member.ok_or_else(|| io::Error::other("the other end is not a member"))?;
+        stream.write_u8(WELCOME).await?;
+        stream.flush().await?;
+        Ok((member, stream))
     }
 
     /// Answers members on a listener, until this future is dropped: one stream of each, the last that it has opened.
@@ -214,6 +226,15 @@ impl Dials for TcpDials {
             };
             tokio::time::timeout(HANDSHAKE_WAIT, dialled).await?
         })
+    }
+}
+
+/// An alert of an end that has proved itself says that this one is no member.
+fn explained(error: io::Error) -> io::Error {
+    let alert = error.get_ref().and_then(|it| it.downcast_ref());
+    match alert {
+        Some(Error::AlertReceived(_)) => io::Error::new(io::ErrorKind::PermissionDenied, error),
+        _ => error,
     }
 }
 

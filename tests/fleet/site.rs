@@ -186,6 +186,11 @@ impl Site {
             let replica = replica.clone();
             tokio::spawn(async move { replica.commit(vec![command]).await.ok() });
         }
+        if !replica.is_led() {
+            // Its operator has heard of it too. Nobody lets in who is not named by both.
+            let [_, statement] = self.signers.ends();
+            replica.introduce(&statement).ok();
+        }
     }
 }
 

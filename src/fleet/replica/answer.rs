@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use openraft::EntryPayload;
 use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
@@ -75,6 +76,9 @@ impl Replica {
                     Err(_) => Reply::Refused(Refused::Stopped),
                 }
             }
+            Request::Propose { .. } | Request::Confirm if self.0.drained.load(Ordering::Relaxed) => {
+                Reply::NotLeader(None)
+            }
             Request::Propose { origin, count, content } => self.propose(*origin, *count, content).await,
             Request::Confirm => match self.0.raft.get_read_log_id().await {
                 Ok((index, _)) => Reply::Confirmed(index.as_ref().map(from_raft)),
@@ -126,6 +130,7 @@ impl Replica {
         match raft.append_entries(request).await {
             Ok(AppendEntriesResponse::Success) => {
                 self.may_lead(true);
+                self.hears();
                 Reply::Appended { chain: last.and_then(|last| log.chain_at(&last).ok().flatten()) }
             }
             Ok(AppendEntriesResponse::HigherVote(vote)) => Reply::HigherVote(vote),

@@ -1,38 +1,40 @@
 //! [`Replica`]: one member of a fleet: its log, its state, what it says to the others, and what it answers them.
 
 mod answer;
+mod begin;
+mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::{EntryPayload, SnapshotPolicy};
+use openraft::SnapshotPolicy;
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use answer::Receiving;
+pub use begin::{found, join};
 
 use super::clocks::Clocks;
-use super::consensus::{Entry, Membership, Origin, Proposal, Raft, leader_of, to_raft};
+use super::consensus::{Raft, leader_of};
 use super::link::{Address, Links};
 use super::log::Log;
 use super::machine::{Machine, Opened};
 use super::message::{Refused, Reply, Request};
 use super::peers::Peers;
 use super::propose::{Asked, Proposer};
-use super::roster::members_of;
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::latch::{Latch, check_kind};
 use crate::journal::row::{Draft, Keys};
 use crate::journal::store::shielded;
-use crate::journal::{Anchor, Clock, Committed, Leader, LogId};
-use crate::ledger::{Command, Policy, Signers, State};
+use crate::journal::{Anchor, Clock, Committed, Leader};
+use crate::ledger::{Command, Policy, State};
 use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
-use crate::transparency::{Note, Statement};
 use crate::wrap::Sealed;
 
 /// Between two looks at what is due.
@@ -41,10 +43,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const ARRIVING_WAIT: Duration = Duration::from_secs(30);
 /// Looks whether all tasks of a replica that stops are gone.
 const STOP_LOOKS: usize = 50;
-/// For how long a replica whose rows are refused because of their date does not lead.
+/// For how long a replica does not lead whose rows are refused because of their date, or who is refused.
 const BANNED: Duration = Duration::from_secs(10);
-/// By so many rows a learner may be behind who is to vote.
-const ROWS_BEHIND: u64 = 100;
 /// Between two tries to find a leader.
 const LEADER_RETRY: Duration = Duration::from_millis(20);
 
@@ -137,79 +137,13 @@ pub(super) struct Shared {
     proposals: mpsc::UnboundedSender<Asked>,
     confirms: mpsc::UnboundedSender<oneshot::Sender<Result<(), Fault>>>,
     arriving: tokio::sync::Mutex<Option<Receiving>>,
-    /// Members of whom others have told.
+    /// Members that were named to this replica while it heard no leader.
     told: Mutex<BTreeMap<u64, Address>>,
+    /// Whether it is to lead no more.
+    drained: AtomicBool,
+    /// When it last heard a leader.
+    heard: Mutex<Option<Instant>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// Makes the log of a fleet's founding member, in an empty file. Its first rows are the policy with the statement that names
-/// the members, and these. Each founder makes the same.
-///
-/// # Errors
-/// [`Fault::Policy`] if the policy is not allowed; [`Fault::Key`] if the statement is not the first to this fleet, or not
-/// signed by both signers, where the policy has some; [`Fault::Storage`] if there is a log already or none can be written.
-pub fn found(
-    log: impl StorageBackend,
-    policy: &Policy,
-    journal_key: &Secret<[u8; 32]>,
-    fleet: &[u8; 32],
-    statement: &Note,
-) -> Result<(), Fault> {
-    policy.check()?;
-    let (predecessor, nodes) = members_by(statement, fleet, policy.signers.as_ref())?;
-    if predecessor != [0; 32] {
-        return Err(Fault::Key("the statement follows another, and founds no fleet".to_owned()));
-    }
-    let voters = nodes.keys().copied().collect();
-    let bytes = bytes_of(statement, policy.signers.as_ref());
-    let draft = Draft::batch(0, &[Command::Members { predecessor, statement: bytes }])?;
-    let origin = Origin { member: 0, life: 0, sequence: 1 };
-    let statement = Proposal { origin, time_s: 0, count: 1, content: draft.into_content().into() };
-    let at = |index| to_raft(LogId { index, ..LogId::default() });
-    let rows = [
-        Entry { log_id: at(0), payload: EntryPayload::Normal(statement) },
-        Entry { log_id: at(1), payload: EntryPayload::Membership(Membership::new(vec![voters], nodes)) },
-    ];
-    Log::create(log, &Keys::new(journal_key), policy, &rows, None)
-}
-
-/// Makes the log of a member that joins a fleet, in an empty file: it takes rows or a checkpoint from those whom this
-/// statement names, and whom they know. `signers` are those who signed it, `None` where there are none.
-///
-/// # Errors
-/// [`Fault::Key`] if the statement is to another fleet, does not name `number`, or is not signed by both signers;
-/// [`Fault::Storage`] if there is a log already or none can be written.
-pub fn join(
-    log: impl StorageBackend,
-    policy: &Policy,
-    journal_key: &Secret<[u8; 32]>,
-    fleet: &[u8; 32],
-    number: u64,
-    statement: &Note,
-    signers: Option<&Signers>,
-) -> Result<(), Fault> {
-    let (_, known) = members_by(statement, fleet, signers)?;
-    if !known.contains_key(&number) {
-        return Err(Fault::Key(format!("the statement does not name member {number}")));
-    }
-    Log::create(log, &Keys::new(journal_key), policy, &[], Some((number, &known)))
-}
-
-fn members_by(
-    statement: &Note,
-    fleet: &[u8; 32],
-    signers: Option<&Signers>,
-) -> Result<([u8; 32], BTreeMap<u64, Address>), Fault> {
-    let statement = match signers {
-        Some(signers) => Statement::of(statement, signers).map_err(|why| Fault::Key(why.to_string()))?,
-        None => Statement::read(statement)?,
-    };
-    members_of(&statement, fleet)
-}
-
-/// What is kept of a statement: all of it, or where nobody signs, its text.
-fn bytes_of(statement: &Note, signers: Option<&Signers>) -> Vec<u8> {
-    if signers.is_some() { statement.write() } else { statement.text().as_bytes().to_vec() }
 }
 
 impl Replica {
@@ -241,9 +175,9 @@ impl Replica {
             })
         })?;
         let clocks = Arc::new(Clocks::new(clock));
-        let peers = Peers { links, log: log.clone(), clocks: Arc::clone(&clocks) };
+        let peers = Peers { links, log: log.clone(), clocks: Arc::clone(&clocks), foreign: Arc::default() };
         let config = Arc::new(config(&settings)?);
-        let life = log.life();
+        let (life, told) = (log.life(), log.invitation().clone());
         let raft = Raft::new(number, config, peers.clone(), log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| Fault::Storage(error.to_string()))?;
         let (proposals, asked) = mpsc::unbounded_channel();
@@ -261,7 +195,9 @@ impl Replica {
             proposals,
             confirms,
             arriving: tokio::sync::Mutex::default(),
-            told: Mutex::default(),
+            told: Mutex::new(told),
+            drained: AtomicBool::new(false),
+            heard: Mutex::default(),
             tasks: Mutex::default(),
         }));
         let proposer = Proposer::new(replica.clone(), life);
@@ -464,77 +400,17 @@ impl Replica {
         }
     }
 
-    /// Whether this one is a member, as far as this replica knows.
-    pub(super) fn knows(&self, number: u64) -> bool {
-        self.addresses().contains_key(&number)
-    }
-
-    /// The member that is known by this key.
-    pub fn member_of(&self, link_key: &[u8; 32]) -> Option<u64> {
-        self.addresses().into_iter().find(|(_, at)| at.link_key == *link_key).map(|(number, _)| number)
-    }
-
-    /// Who is a member, by this replica's log; before that has any, those whom this one joins; and in any case those of whom
-    /// members have told while no leader was heard.
-    pub(super) fn addresses(&self) -> BTreeMap<u64, Address> {
-        let mut addresses = self.0.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let metrics = self.0.raft.metrics();
-        let metrics = metrics.borrow();
-        let members = metrics.membership_config.membership().nodes();
-        let members: BTreeMap<_, _> = members.map(|(number, at)| (*number, at.clone())).collect();
-        addresses.extend(if members.is_empty() { self.0.log.invitation().clone() } else { members });
-        addresses
-    }
-
-    /// Without a leader, asks members who the others are: one who became a member while this replica was away may lead, and
-    /// could not tell it so, since it would not be heard. What it then brings is held against the statements all the same.
-    async fn ask_for_members(&self) {
-        let Shared { number, raft, peers, settings, told, .. } = &*self.0;
-        let lock = || told.lock().unwrap_or_else(PoisonError::into_inner);
-        let leader = {
-            let metrics = raft.metrics();
-            let metrics = metrics.borrow();
-            metrics.current_leader.filter(|it| metrics.membership_config.membership().get_node(it).is_some())
-        };
-        if leader.is_some() {
-            lock().clear();
-            return;
-        }
-        for (member, address) in self.addresses().into_iter().filter(|(member, _)| member != number) {
-            let asked = peers.ask(member, &address, &Request::Members);
-            if let Ok(Ok(Reply::Members(members))) = tokio::time::timeout(settings.heartbeat * 2, asked).await {
-                lock().extend(members);
-            }
-        }
-    }
-
-    /// As the leader, goes the next step from the members that there are to those that the last statement names.
-    async fn change_members(&self) -> Result<(), Fault> {
-        let Shared { number, raft, machine, settings, .. } = &*self.0;
-        let change = {
-            let metrics = raft.metrics();
-            let metrics = metrics.borrow();
-            let (_, roster) = machine.roster()?;
-            // What is under way is waited for.
-            if metrics.current_leader != Some(*number) || roster.membership != *metrics.membership_config.membership() {
-                return Ok(());
-            }
-            let last = metrics.last_log_index.unwrap_or_default();
-            roster.next_change(|member| {
-                let matched = metrics.replication.as_ref().and_then(|it| it.get(&member).copied().flatten());
-                matched.is_some_and(|it| it.index + ROWS_BEHIND >= last)
-            })
-        };
-        if let Some((change, retain)) = change {
-            tracing::info!(?change, "the members change");
-            // What is not done by then, or by whoever leads next, is looked at again.
-            tokio::time::timeout(settings.patience, raft.change_membership(change, retain)).await.ok();
-        }
-        Ok(())
+    /// Has it lead no more, before it is stopped for a while or for good: others lead then, without waiting for it. It goes
+    /// on to vote, to acknowledge and to answer, until it is stopped; opened again it may lead.
+    pub fn drain(&self) {
+        self.0.drained.store(true, Ordering::Relaxed);
+        self.may_lead(false);
+        tracing::info!(number = self.0.number, "a replica leads no more");
     }
 
     /// Lets this replica lead, or stand for election, or not.
     fn may_lead(&self, may: bool) {
+        let may = may && !self.0.drained.load(Ordering::Relaxed);
         let running = self.0.raft.runtime_config();
         running.heartbeat(may);
         running.elect(may);
@@ -548,6 +424,16 @@ impl Replica {
             if self.0.clocks.take_refused(&self.status().voters) && banned_until.is_none() {
                 // The fleet would wait for ever for a row that the others do not take: let one of them lead who lacks it.
                 tracing::warn!("rows of this replica are refused because of their date: it lets another lead");
+                self.may_lead(false);
+                banned_until = Some(Instant::now() + BANNED);
+            }
+            let foreign = self.0.peers.foreign.swap(false, Ordering::Relaxed);
+            if foreign && banned_until.is_none() && self.leader() != Some(self.0.number) {
+                // It has been removed, or whoever says so has not heard that it was added. Were it to stand again at once, it
+                // would keep those busy who have not heard of either, and the others from being elected.
+                tracing::warn!(
+                    "another member says that this replica is none: it does not stand for election for a while"
+                );
                 self.may_lead(false);
                 banned_until = Some(Instant::now() + BANNED);
             }

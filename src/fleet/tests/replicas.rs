@@ -61,6 +61,26 @@ async fn fleet_member_that_is_cut_off_settles_nothing() {
     assert_eq!(encoded(&lonely), encoded(&fleet.replica(other)), "what it had alone is gone");
 }
 
+#[tokio::test(start_paused = true)]
+async fn fleet_is_restarted_member_by_member_while_it_answers() {
+    let fleet = Fleet::of(3).await;
+    let mut ke1 = 0;
+    for round in 0..6 {
+        // Whoever leads is drained first, so that nobody waits for it.
+        let leaving = if round % 2 == 0 { fleet.leader(None).await } else { 1 + round / 2 };
+        fleet.replica(leaving).drain();
+        for number in 1..=3 {
+            ke1 += 1;
+            let receipts = fleet.replica(number).commit(vec![charge(round as u8, ke1)]).await.unwrap();
+            assert!(matches!(receipts[0].verdict(), Verdict::Charged { .. }));
+        }
+        assert_ne!(fleet.leader(None).await, leaving);
+        fleet.stop(leaving).await;
+        fleet.start(leaving).await.unwrap();
+        fleet.replica(leaving).confirm().await.unwrap();
+    }
+}
+
 /// More than one message holds.
 #[tokio::test(start_paused = true)]
 async fn fleet_member_that_is_far_behind_gets_rows_in_messages_that_are_bounded() {

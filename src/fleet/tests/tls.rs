@@ -1,5 +1,6 @@
 //! Links over TLS: who is at the other end, and what a stranger gets.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,28 +30,14 @@ async fn fleet() -> Fleet {
     fleet
 }
 
-/// Whether this one, dialling an address, is taken by member 1 for a member; and which.
-async fn taken(fleet: &Fleet, dialling: &Tls, dialled: &Address, answering: &Tls) -> Option<u64> {
+/// Whether this one, dialling an address, is taken by member 1 for a member, and which; and else what it is told.
+async fn taken(fleet: &Fleet, dialling: &Tls, dialled: &Address, answering: &Tls) -> Result<u64, ErrorKind> {
     let (near, far) = duplex(64 * 1024);
     let acceptor = answering.acceptor(&fleet.replica(1)).unwrap();
-    let (connected, accepted) = tokio::join!(
-        async {
-            let mut stream = dialling.connect(near, dialled).await?;
-            // In TLS 1.3 a client hears only afterwards that it was turned away.
-            stream.read_u8().await?;
-            Ok::<_, std::io::Error>(())
-        },
-        async {
-            let (member, mut stream) = acceptor.accept(far).await?;
-            stream.write_u8(1).await?;
-            stream.flush().await?;
-            Ok::<_, std::io::Error>(member)
-        }
-    );
-    match (connected, accepted) {
-        (Ok(()), Ok(member)) => Some(member),
-        (Err(_), _) => None,
-        (Ok(()), Err(error)) => panic!("one end alone is content: {error}"),
+    match tokio::join!(dialling.connect(near, dialled), acceptor.accept(far)) {
+        (Ok(_), Ok((member, _))) => Ok(member),
+        (Err(error), Err(_)) => Err(error.kind()),
+        (one, other) => panic!("one end alone is content: {:?} {:?}", one.err(), other.err()),
     }
 }
 
@@ -59,19 +46,22 @@ async fn fleet_links_know_both_ends() {
     let fleet = fleet().await;
     let stranger = || Tls::new(&FLEET, LinkKey::new(&Secret::new([200; 32])));
     let elsewhere = |number| Tls::new(&[8; 32], link_key(number));
-    assert_eq!(taken(&fleet, &tls(2), &address(1), &tls(1)).await, Some(2));
-    assert_eq!(taken(&fleet, &tls(3), &address(1), &tls(1)).await, Some(3));
-    assert_eq!(taken(&fleet, &stranger(), &address(1), &tls(1)).await, None, "a key that no member has");
-    assert_eq!(taken(&fleet, &tls(4), &address(1), &tls(1)).await, None, "a key that no member has yet");
-    assert_eq!(taken(&fleet, &tls(2), &address(1), &stranger()).await, None, "a stranger answers");
-    assert_eq!(taken(&fleet, &tls(2), &address(1), &tls(3)).await, None, "another member answers");
-    assert_eq!(
-        taken(&fleet, &elsewhere(2), &address(1), &tls(1)).await,
-        None,
-        "a member that speaks for another fleet"
-    );
-    assert_eq!(taken(&fleet, &tls(2), &address(1), &elsewhere(1)).await, None, "one that answers for another fleet");
-    assert_eq!(taken(&fleet, &tls(1), &address(1), &tls(1)).await, None, "a member does not speak with itself");
+    assert_eq!(taken(&fleet, &tls(2), &address(1), &tls(1)).await, Ok(2));
+    assert_eq!(taken(&fleet, &tls(3), &address(1), &tls(1)).await, Ok(3));
+    let denied = Err(ErrorKind::PermissionDenied);
+    assert_eq!(taken(&fleet, &stranger(), &address(1), &tls(1)).await, denied, "a key that no member has");
+    assert_eq!(taken(&fleet, &tls(4), &address(1), &tls(1)).await, denied, "a key that no member has yet");
+    for (what, dialling, answering) in [
+        ("a stranger answers", tls(2), stranger()),
+        ("another member answers", tls(2), tls(3)),
+        ("a member that speaks for another fleet", elsewhere(2), tls(1)),
+        ("one that answers for another fleet", tls(2), elsewhere(1)),
+    ] {
+        let told = taken(&fleet, &dialling, &address(1), &answering).await;
+        assert!(told.is_err_and(|it| it != ErrorKind::PermissionDenied), "{what}: {told:?}");
+    }
+    let (near, _far) = duplex(64 * 1024);
+    assert!(tls(1).connect(near, &address(1)).await.is_err(), "a member does not speak with itself");
 }
 
 /// Somebody in between, who sends back what one end says, or has recorded it.
@@ -156,7 +146,8 @@ async fn fleet_answers_over_sockets() {
     let at = Address { name: listener.local_addr().unwrap().to_string(), ..address(1) };
     let listening = tokio::spawn(tls(1).acceptor(&fleet.replica(1)).unwrap().listen(listener));
     let links = Streams::new(TcpDials::new(tls(2)));
-    assert!(links.call(1, &at, Request::Confirm.encode(1_000)).await.is_err(), "2 is no member of a fleet of one");
+    let refused = links.call(1, &at, Request::Confirm.encode(1_000)).await.err().map(|it| it.kind());
+    assert_eq!(refused, Some(ErrorKind::PermissionDenied), "2 is no member of a fleet of one");
     let mut silent = TcpStream::connect(&at.name).await.unwrap();
     silent.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut rest = Vec::new();
