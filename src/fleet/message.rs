@@ -42,6 +42,8 @@ pub(super) enum Request {
     CheckpointEnds { vote: Vote },
     /// Of a member that hears no leader: who are the members?
     Members,
+    /// Of a leader, to who is to join: have you the fleet's key and policy?
+    Prove,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub(super) enum Reply {
     Installed(Vote),
     /// These are.
     Members(BTreeMap<u64, Address>),
+    /// A MAC over the replica's number and policy.
+    Proof([u8; 32]),
     /// It is turned down.
     Refused(Refused),
 }
@@ -150,7 +154,11 @@ impl Request {
             Request::Append { entries, .. } => entries.iter().map(size_of_entry).sum(),
             Request::Propose { content, .. } => content.len(),
             Request::CheckpointBegins { head: bytes, .. } | Request::CheckpointPart { part: bytes, .. } => bytes.len(),
-            Request::Vote { .. } | Request::Confirm | Request::CheckpointEnds { .. } | Request::Members => 0,
+            Request::Vote { .. }
+            | Request::Confirm
+            | Request::CheckpointEnds { .. }
+            | Request::Members
+            | Request::Prove => 0,
         };
         said(time_s, room, |writer| self.write(writer))
     }
@@ -191,6 +199,9 @@ impl Request {
             Request::Members => {
                 writer.u8(8);
             }
+            Request::Prove => {
+                writer.u8(9);
+            }
         }
     }
 
@@ -225,6 +236,7 @@ impl Request {
                 },
                 7 => Request::CheckpointEnds { vote: read_vote(reader)? },
                 8 => Request::Members,
+                9 => Request::Prove,
                 _ => return Err(Invalid),
             })
         })
@@ -261,6 +273,9 @@ impl Reply {
             }
             Reply::Installed(vote) => write_vote(writer.u8(9), vote),
             Reply::Members(members) => write_addresses(writer.u8(11), members.iter()),
+            Reply::Proof(mac) => {
+                writer.u8(12).bytes(mac);
+            }
             Reply::Refused(why) => {
                 writer.u8(10).u8(Refused::ALL.iter().position(|it| it == why).unwrap_or_default() as u8);
             }
@@ -287,6 +302,7 @@ impl Reply {
                 9 => Reply::Installed(read_vote(reader)?),
                 10 => Reply::Refused(*Refused::ALL.get(usize::from(reader.u8()?)).ok_or(Invalid)?),
                 11 => Reply::Members(read_addresses(reader)?),
+                12 => Reply::Proof(*reader.array()?),
                 _ => return Err(Invalid),
             })
         })

@@ -47,11 +47,15 @@ mod evaluate;
 #[cfg(feature = "channel")]
 mod export;
 mod grant;
+#[cfg(all(feature = "channel", feature = "transparency"))]
+mod handover;
 #[cfg(feature = "channel")]
 mod import;
 mod keys;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(all(feature = "channel", feature = "transparency"))]
+mod member_root;
 mod process;
 mod queue;
 mod recover;
@@ -81,10 +85,14 @@ pub use evaluate::{Evaluator, Registered};
 #[cfg(feature = "channel")]
 pub use export::{Departed, Export};
 pub use grant::{DigestKeys, FreshNonce, Granted, Recognised};
+#[cfg(all(feature = "channel", feature = "transparency"))]
+pub use handover::Receiver;
 #[cfg(feature = "channel")]
 pub use import::Import;
 #[cfg(feature = "local")]
 pub use local::Config;
+#[cfg(all(feature = "channel", feature = "transparency"))]
+pub use member_root::MemberRoot;
 pub use queue::{Answer, Gathering, Queue};
 pub use rewrap::{Pace, Progress, Rewrap};
 #[cfg(feature = "channel")]

@@ -26,7 +26,7 @@ impl FleetSecrets {
     }
 
     /// The bytes to be sealed. The caller wipes them.
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         // Room for everything, so that no copy is left behind by a growing vector.
         let mut writer = Writer::with_capacity(32 * 1024);
         writer.u8(VERSION).u32(self.serial).bytes(&self.fleet).u16(self.enrols).u16(self.servers.len() as u16);
@@ -50,7 +50,7 @@ impl FleetSecrets {
     }
 
     /// Reads what [`FleetSecrets::encode`] wrote.
-    fn decode(bytes: &[u8]) -> Result<Box<Self>, Fault> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Box<Self>, Fault> {
         match bytes.first() {
             Some(&VERSION) => Self::read(&mut Reader::new(&bytes[1..])).map_err(Invalid::stored("the fleet's keys")),
             Some(&found) => Err(Fault::Format { what: "the fleet's keys", found, reads: VERSION }),

@@ -46,6 +46,17 @@ pub trait RootSource: Send + Sync {
     /// [`Fault::Key`] if the epoch has a root already, [`Fault::Storage`] or [`Fault::Randomness`] if none can be made.
     fn create(&self, epoch: u32) -> Result<(), Fault>;
 
+    /// Keeps the key of an epoch that another member of the fleet has handed over; one that is held already is kept.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if another key of the epoch is held, or this is a source of roots, which takes none from elsewhere.
+    fn take(&self, epoch: u32, key: &EpochKey) -> Result<(), Fault> {
+        if self.epochs()?.contains(&epoch) && bool::from(self.derive(epoch)?.ct_eq(key.expose())) {
+            return Ok(());
+        }
+        Err(Fault::Key(format!("a source of root keys takes no key of epoch {epoch} from elsewhere")))
+    }
+
     /// Destroys the root of an epoch. Destroying what is not there is done already, so that a destruction that a crash
     /// cut short can be repeated.
     ///
@@ -88,8 +99,16 @@ impl<S: RootSource + ?Sized> RootSource for Arc<S> {
         (**self).create(epoch)
     }
 
+    fn take(&self, epoch: u32, key: &EpochKey) -> Result<(), Fault> {
+        (**self).take(epoch, key)
+    }
+
     fn destroy(&self, epoch: u32) -> Result<(), Fault> {
         (**self).destroy(epoch)
+    }
+
+    fn derive(&self, epoch: u32) -> Result<EpochKey, Fault> {
+        (**self).derive(epoch)
     }
 
     fn mac(&self, epoch: u32, message: &[u8]) -> Result<EpochKey, Fault> {

@@ -89,6 +89,7 @@ impl Replica {
             Request::CheckpointBegins { head, .. } => self.receive(from, head).await,
             Request::CheckpointPart { number, part, .. } => self.receive_part(from, *number, part).await,
             Request::Members => Reply::Members(self.addresses()),
+            Request::Prove => Reply::Proof(self.proof_of(self.0.number)),
             Request::CheckpointEnds { vote } => self.receive_end(from, *vote).await,
         }
     }

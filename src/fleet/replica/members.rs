@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use openraft::ChangeMembers;
+use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use super::begin::members_by;
@@ -10,6 +12,7 @@ use super::{Replica, Shared};
 use crate::error::Fault;
 use crate::fleet::link::Address;
 use crate::fleet::message::{Reply, Request};
+use crate::journal::row::first_half;
 use crate::transparency::Note;
 
 /// By so many rows a learner may be behind who is to vote.
@@ -88,6 +91,28 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether these have the fleet's key and policy: the rows of one that has not would be another history to everybody.
+    async fn can_join(&self, joining: &BTreeMap<u64, Address>) -> bool {
+        let Shared { peers, settings, .. } = &*self.0;
+        for (number, address) in joining {
+            let asked = tokio::time::timeout(settings.heartbeat * 2, peers.ask(*number, address, &Request::Prove));
+            let proof = match asked.await {
+                Ok(Ok(Reply::Proof(proof))) => proof,
+                _ => return false,
+            };
+            if !bool::from(proof.ct_eq(&self.proof_of(*number))) {
+                tracing::error!(number, "who is to join has another key or policy than this fleet");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What a replica of this number proves itself by that has this one's keys and policy.
+    pub(super) fn proof_of(&self, number: u64) -> [u8; 32] {
+        first_half(&self.0.log.keys().fleet.mac(&[b"joins", &number.to_be_bytes(), &self.0.policy.encode()]))
+    }
+
     /// As the leader, goes the next step from the members that there are to those that the last statement names.
     pub(super) async fn change_members(&self) -> Result<(), Fault> {
         let Shared { number, raft, machine, settings, .. } = &*self.0;
@@ -106,6 +131,11 @@ impl Replica {
             })
         };
         if let Some((change, retain)) = change {
+            if let ChangeMembers::AddNodes(joining) = &change
+                && !self.can_join(joining).await
+            {
+                return Ok(());
+            }
             tracing::info!(?change, "the members change");
             // What is not done by then, or by whoever leads next, is looked at again.
             tokio::time::timeout(settings.patience, raft.change_membership(change, retain)).await.ok();

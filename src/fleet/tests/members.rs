@@ -1,20 +1,22 @@
 //! Who becomes a member, and who does not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use openraft::EntryPayload;
 
-use super::{FLEET, Fleet, address, addresses, key, policy, signed, signer, signers, statement};
+use super::{FLEET, Fleet, Place, address, addresses, key, policy, signed, signer, signers, statement};
 use crate::error::Fault;
 use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft, vote_for};
 use crate::fleet::link::Address;
-use crate::fleet::log::Place;
+use crate::fleet::log;
 use crate::fleet::message::{Refused, Reply, Request};
 use crate::fleet::replica::{found, join};
 use crate::journal::row::Draft;
 use crate::journal::tests::charge;
 use crate::journal::{Leader, LogId};
 use crate::ledger::{Command, Policy, Verdict};
+use crate::secret::Secret;
 use crate::transparency::{Note, Order, Statement};
 
 /// The ordinal of a charge at a member.
@@ -94,6 +96,26 @@ async fn fleet_member_whose_disk_is_lost_is_rebuilt_under_another_number() {
     assert!(matches!(fleet.obey(2, &again).await, Err(Fault::Statement(_))));
 }
 
+/// Its rows would have other chains: to a leader that sent it some, a fork, at which both stop.
+#[tokio::test(start_paused = true)]
+async fn fleet_does_not_let_in_who_has_another_key() {
+    let mut fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    let four = fleet.next_statement(1, &addresses(1..=4), &signers());
+    assert_eq!(fleet.obey(1, &four).await, Ok(Verdict::Done));
+    let (place, other) = (Place::default(), Secret::new([8; 32]));
+    join(place.log.clone(), &policy(), &other, &FLEET, 4, &four, policy().signers.as_ref()).unwrap();
+    fleet.places.insert(4, place);
+    fleet.start_with(4, other).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(charged(&fleet, 1, 1).await, 1, "the others go on");
+    assert!(fleet.replica(1).status().members.keys().eq(&[1, 2, 3]));
+    // With the right key it is let in.
+    fleet.stop(4).await;
+    fleet.join(4, &four).await.unwrap();
+    fleet.settled_on(&[1, 2, 3, 4]).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn fleet_member_moves_to_another_name_and_keeps_its_key() {
     let fleet = Fleet::of(3).await;
@@ -106,7 +128,7 @@ async fn fleet_member_moves_to_another_name_and_keeps_its_key() {
         if fleet.replica(3).status().members[&2] == "elsewhere" {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(fleet.replica(3).status().members[&2], "elsewhere");
     members.get_mut(&2).unwrap().link_key = [77; 32];
@@ -166,7 +188,7 @@ async fn f10_fleet_takes_no_membership_that_no_statement_allows() {
     }
     let place = fleet.replica(1).end_of_log().unwrap();
     let next = place.id.index + 1;
-    let send = async |previous: Place, entries: Vec<Entry>| {
+    let send = async |previous: log::Place, entries: Vec<Entry>| {
         let vote = vote_for(Leader { term: 50, member: 3 }, true);
         let request = Request::Append { vote, previous: Some(previous), commit: None, entries };
         let reply = fleet.replica(1).handle(3, &request.encode(1_000)).await;

@@ -51,6 +51,7 @@ fn requests() -> Vec<Request> {
         Request::CheckpointPart { vote, number: 3, part: vec![2; 50] },
         Request::CheckpointEnds { vote },
         Request::Members,
+        Request::Prove,
     ]
 }
 
@@ -70,6 +71,7 @@ fn replies() -> Vec<Reply> {
         Reply::Installed(vote),
         Reply::Refused(Refused::Skew),
         Reply::Members(super::addresses(1..=3)),
+        Reply::Proof([5; 32]),
         Reply::Refused(Refused::Members),
     ]
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
+use sha2::{Digest, Sha256};
 
 use super::link::{Address, Call, Links};
 use super::replica::{Member, Replica, Settings, found, join};
@@ -22,6 +23,7 @@ use crate::error::Fault;
 use crate::journal::{Anchor, Clock, ManualClock, MemoryAnchor};
 use crate::ledger::{Command, Policy, Signers, Verdict};
 use crate::secret::Secret;
+use crate::session::Recipient;
 use crate::transparency::{self, Note, Order, SigningKey, Statement};
 
 /// Bytes that outlive who writes them.
@@ -119,6 +121,11 @@ fn address(number: u64) -> Address {
     Address { name: format!("replica-{number}"), link_key: link_key(number).public_key() }
 }
 
+/// What the keys of the fleet are sealed to for this member.
+pub(crate) fn recipient(number: u64) -> Recipient {
+    Recipient::new(&Secret::new([100 + number as u8; 32]))
+}
+
 fn link_key(number: u64) -> LinkKey {
     LinkKey::new(&Secret::new([number as u8; 32]))
 }
@@ -129,7 +136,7 @@ fn statement(fleet: [u8; 32], predecessor: [u8; 32], addresses: &BTreeMap<u64, A
         number: *number,
         name: at.name.clone(),
         link_key: at.link_key,
-        channel_key: [3; 32],
+        channel_key: Sha256::digest(recipient(*number).public_key()).into(),
         code: "code".to_owned(),
     };
     let order = Order::Members { predecessor, members: addresses.iter().map(member).collect() };
@@ -141,7 +148,7 @@ fn signed(mut note: Note, keys: &[SigningKey]) -> Note {
     note
 }
 
-fn addresses(numbers: impl IntoIterator<Item = u64>) -> BTreeMap<u64, Address> {
+pub(crate) fn addresses(numbers: impl IntoIterator<Item = u64>) -> BTreeMap<u64, Address> {
     numbers.into_iter().map(|it| (it, address(it))).collect()
 }
 
@@ -212,12 +219,16 @@ impl Fleet {
     }
 
     async fn start(&self, number: u64) -> Result<(), Fault> {
+        self.start_with(number, key()).await
+    }
+
+    async fn start_with(&self, number: u64, journal_key: Secret<[u8; 32]>) -> Result<(), Fault> {
         let place = &self.places[&number];
         let member = Member {
             number,
             fleet: self.id,
             policy: policy(),
-            journal_key: key(),
+            journal_key,
             anchor: Arc::clone(&place.anchor) as Arc<dyn Anchor>,
             clock: Arc::clone(&self.clock),
             links: Arc::new(Wire { net: Arc::clone(&self.net), from: number }),

@@ -140,7 +140,7 @@ async fn fleet_links_are_tls_13_with_x25519mlkem768_alone() {
 /// Over sockets of the system: a member asks another, a stranger asks nobody.
 #[tokio::test]
 async fn fleet_answers_over_sockets() {
-    let fleet = Fleet::of(1).await;
+    let mut fleet = Fleet::of(1).await;
     fleet.leader(None).await;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let at = Address { name: listener.local_addr().unwrap().to_string(), ..address(1) };
@@ -156,6 +156,7 @@ async fn fleet_answers_over_sockets() {
 
     let two = fleet.next_statement(1, &super::addresses([1, 2]), &super::signers());
     fleet.obey(1, &two).await.unwrap();
+    fleet.join(2, &two).await.unwrap();
     let mut answer = None;
     for _ in 0..200 {
         if let Ok(reply) = links.call(1, &at, Request::Confirm.encode(1_000)).await {

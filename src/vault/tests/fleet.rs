@@ -6,17 +6,26 @@ use tokio::runtime::Runtime;
 
 use super::person::Person;
 use crate::error::{Fault, Refusal};
-use crate::fleet::tests::Fleet;
+use crate::fleet::tests::{Fleet, addresses, recipient, signers};
 use crate::journal::SystemClock;
 use crate::protocol::{Reply, Request};
-use crate::vault::{Custody, FileKeyStore, Vault};
-use crate::wrap::FileRoot;
+use crate::session::Recipient;
+use crate::vault::{Custody, FileKeyStore, KeyStore, MemberRoot, MemoryKeyStore, Receiver, Turn, Vault};
+use crate::wrap::{FileRoot, MemoryRoot, RootSource};
 
 struct Sites {
     runtime: Runtime,
     fleet: Fleet,
     vaults: Vec<Vault>,
     _folder: tempfile::TempDir,
+}
+
+impl Sites {
+    /// A vault over this replica.
+    fn vault(&self, number: u64, custody: Custody) -> Result<Vault, Fault> {
+        let journal = crate::fleet::Fleet::new(self.fleet.replica(number), Arc::new(self.runtime.handle().clone()));
+        Vault::over(Box::new(journal), Arc::new(SystemClock::new(300).unwrap()), custody)
+    }
 }
 
 /// Vaults 1 to 3, which have the same keys.
@@ -30,14 +39,14 @@ fn sites() -> Sites {
     };
     let id = *custody(true).unwrap().fleet();
     let fleet = runtime.block_on(Fleet::by(3, Arc::new(SystemClock::new(300).unwrap()), id));
-    let vault = |number: u64| {
-        let journal = crate::fleet::Fleet::new(fleet.replica(number), Arc::new(runtime.handle().clone()));
-        let clock = Arc::new(SystemClock::new(300).unwrap());
-        Vault::over(Box::new(journal), clock, custody(false).unwrap()).unwrap()
-    };
     runtime.block_on(fleet.leader(None));
-    let vaults = (1..=3).map(vault).collect();
-    Sites { runtime, fleet, vaults, _folder: folder }
+    let custodies: Vec<_> = (1..=3).map(|_| custody(false).unwrap()).collect();
+    let mut sites = Sites { runtime, fleet, vaults: Vec::new(), _folder: folder };
+    for (number, custody) in (1..).zip(custodies) {
+        let vault = sites.vault(number, custody).unwrap();
+        sites.vaults.push(vault);
+    }
+    sites
 }
 
 #[test]
@@ -88,4 +97,115 @@ fn fleet_without_its_leader_answers_and_without_a_majority_says_busy() {
     assert!(matches!(lonely[..], [Err(Fault::Unsettled(_))]), "who is cut off tells nobody what remains: {lonely:?}");
     sites.fleet.heal();
     assert_eq!(person.recover(vault(leader), "right").unwrap(), b"secret");
+}
+
+/// Where a member keeps what it was handed.
+#[derive(Default)]
+struct Kept {
+    own: Arc<MemoryRoot>,
+    epochs: Arc<MemoryKeyStore>,
+    store: Arc<MemoryKeyStore>,
+}
+
+impl Kept {
+    fn root(&self) -> MemberRoot {
+        MemberRoot::new(Box::new(Arc::clone(&self.own)), Box::new(Arc::clone(&self.epochs)))
+    }
+
+    fn receive(&self, sealed: &[u8], to: &Receiver, recipient: &Recipient) -> Result<Custody, Fault> {
+        Custody::receive(sealed, to, recipient, self.root(), Box::new(Arc::clone(&self.store)))
+    }
+
+    fn open(&self) -> Result<Custody, Fault> {
+        Custody::open(Box::new(self.root()), Box::new(Arc::clone(&self.store)))
+    }
+}
+
+#[test]
+fn v13_fleet_hands_its_keys_to_a_member_that_both_have_named() {
+    let mut sites = sites();
+    let person = Person::new("fleet");
+    person.enrol(&sites.vaults[0], "right", b"secret");
+    let id = *sites.vaults[0].fleet();
+    let (joins, kept) = (recipient(4), Kept::default());
+    assert!(matches!(sites.vaults[0].hand_over(4, joins.public_key()), Err(Fault::Key(_))), "nobody has named it");
+    let note = sites.fleet.next_statement(1, &addresses(1..=4), &signers());
+    sites.vaults[1].obey(&note).unwrap();
+    assert!(matches!(sites.vaults[0].hand_over(5, joins.public_key()), Err(Fault::Key(_))), "nobody has named 5");
+    assert!(matches!(sites.vaults[0].hand_over(4, recipient(5).public_key()), Err(Fault::Key(_))), "another key");
+    let sealed = sites.vaults[0].hand_over(4, joins.public_key()).unwrap();
+
+    let to = Receiver { fleet: id, member: 4 };
+    for (what, wrong) in [("member", Receiver { member: 3, ..to }), ("fleet", Receiver { fleet: [1; 32], ..to })] {
+        assert!(matches!(kept.receive(&sealed, &wrong, &joins), Err(Fault::Key(_))), "another {what}");
+    }
+    assert!(matches!(kept.receive(&sealed, &to, &recipient(5)), Err(Fault::Key(_))), "another's key");
+    for at in [1, 40, sealed.len() / 2, sealed.len() - 1] {
+        let mut altered = sealed.clone();
+        altered[at] ^= 1;
+        assert!(matches!(kept.receive(&altered, &to, &joins), Err(Fault::Key(_))), "byte {at}");
+    }
+    let custody = kept.receive(&sealed, &to, &joins).unwrap();
+    assert!(matches!(kept.receive(&sealed, &to, &joins), Err(Fault::Storage(_))), "keys are not replaced");
+    let first = Custody::open(
+        Box::new(FileRoot::create(sites._folder.path().join("root")).unwrap()),
+        Box::new(FileKeyStore::new(sites._folder.path().join("keys"))),
+    );
+    assert!(bool::from(custody.journal_key().ct_eq(first.unwrap().journal_key().expose())), "the fleet's own");
+    drop(custody);
+
+    // It opens them again by itself, joins, and answers.
+    let Sites { runtime, fleet, .. } = &mut sites;
+    runtime.block_on(async {
+        fleet.join(4, &note).await.unwrap();
+        fleet.settled_on(&[1, 2, 3, 4]).await;
+    });
+    let four = sites.vault(4, kept.open().unwrap()).unwrap();
+    assert_eq!(person.recover(&four, "right").unwrap(), b"secret");
+    assert_eq!(person.start(&four, "wrong").unwrap().remaining, 9);
+    assert_eq!(person.remaining(&sites.vaults[2]), 9);
+}
+
+#[test]
+fn v14_fleet_takes_keys_that_have_turned_elsewhere_and_none_that_are_older() {
+    let mut sites = sites();
+    let note = sites.fleet.next_statement(1, &addresses(1..=4), &signers());
+    sites.vaults[0].obey(&note).unwrap();
+    let (joins, kept) = (recipient(4), Kept::default());
+    let to = Receiver { fleet: *sites.vaults[0].fleet(), member: 4 };
+    let first = sites.vaults[0].hand_over(4, joins.public_key()).unwrap();
+    drop(kept.receive(&first, &to, &joins).unwrap());
+    let Sites { runtime, fleet, .. } = &mut sites;
+    runtime.block_on(async {
+        fleet.join(4, &note).await.unwrap();
+        fleet.settled_on(&[1, 2, 3, 4]).await;
+    });
+    let (one, four) = (&sites.vaults[0], sites.vault(4, kept.open().unwrap()).unwrap());
+    assert!(matches!(four.take_keys(&first, 4, &joins), Err(Fault::Key(_))), "it has these");
+    one.rotate(Turn::Tickets).unwrap();
+    one.rotate(Turn::Epoch).unwrap();
+    let person = Person::new("fleet");
+    person.enrol(one, "right", b"secret");
+    let turned = one.hand_over(4, joins.public_key()).unwrap();
+    assert!(matches!(four.take_keys(&turned, 3, &joins), Err(Fault::Key(_))), "another member's");
+    let elsewhere = kept.root().derive(1).unwrap();
+    assert!(matches!(MemoryRoot::new().take(1, &elsewhere), Err(Fault::Key(_))), "roots come from nowhere");
+    four.take_keys(&turned, 4, &joins).unwrap();
+    assert!(matches!(four.take_keys(&turned, 4, &joins), Err(Fault::Key(_))), "once");
+    // A login that was begun there is finished here.
+    let answered = person.start(one, "right").unwrap();
+    let proof = person.prove(answered, "right").unwrap();
+    assert_eq!(person.finish(&four, &proof).unwrap(), b"secret");
+    // What it has taken is durable, and what was there before is not opened any more.
+    let before = kept.epochs.read().unwrap();
+    drop(four);
+    let four = sites.vault(4, kept.open().unwrap()).unwrap();
+    assert_eq!(person.recover(&four, "right").unwrap(), b"secret");
+    one.retire_epochs().unwrap_or_default();
+    let late = Kept::default();
+    drop(late.receive(&first, &to, &joins).unwrap());
+    assert!(matches!(sites.vault(4, late.open().unwrap()), Err(Fault::Key(_))), "an older copy than the journal knows");
+    kept.root().destroy(1).unwrap();
+    kept.epochs.write(&before.unwrap()).unwrap();
+    assert!(kept.root().derive(1).is_err(), "an older copy of the store does not bring an epoch back");
 }

@@ -1,0 +1,175 @@
+//! Keys of a fleet on their way to another of its vaults, sealed to that vault's attested channel key (DESIGN section 7).
+//!
+//! ```text
+//! who joins                                   a vault of the fleet
+//! Recipient -- its public key --> attested, named in a statement of both signers
+//!                                             Vault::obey(statement)
+//! Custody::receive <-- sealed to that key --- Vault::hand_over
+//! ```
+//!
+//! Members get the keys of epochs and never a root (DESIGN section 5): a [`MemberRoot`] keeps them sealed under a root of the
+//! member's own. After a turn of keys at one vault the others [take](Vault::take_keys) the new ones in the same way.
+//!
+//! | id | invariant |
+//! |---|---|
+//! | V13 | keys are handed to nobody but a member that the last statement of both signers names, under the channel key that it names |
+//! | V14 | keys are taken only by the member and fleet that they were sealed for, and never in the place of newer ones |
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::Vault;
+use super::custody::{Custody, Keeper, KeyStore};
+use super::keys::FleetSecrets;
+use super::member_root::{MemberRoot, read_epochs, write_epochs};
+use super::ring::Ring;
+use super::turn::older_copy;
+use crate::error::Fault;
+use crate::limits::KEYS_MAX;
+use crate::session::{self, PUBLIC_KEY_LEN, Recipient};
+use crate::transparency::{Note, Order, Statement};
+use crate::wire::{Invalid, Reader, Writer};
+use crate::wrap::{EpochKey, EpochKeys};
+
+const VERSION: u8 = 1;
+const HANDOVER: &[u8] = b"strongroom hand over v1";
+
+/// To whom keys are handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// The fleet's id.
+    pub fleet: [u8; 32],
+    /// The member's number.
+    pub member: u64,
+}
+
+impl Receiver {
+    fn info(&self) -> Vec<u8> {
+        [HANDOVER, &self.fleet, &self.member.to_be_bytes()].concat()
+    }
+}
+
+/// What is in a message.
+struct Handed {
+    secrets: Box<FleetSecrets>,
+    /// In order of number, the newest last.
+    epochs: Vec<(u32, EpochKey)>,
+}
+
+impl Handed {
+    fn seal(&self, to: &Receiver, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<Vec<u8>, Fault> {
+        // Room for everything, so that no copy is left behind by a growing vector.
+        let mut writer = Writer::with_capacity(64 * 1024);
+        write_epochs(&mut writer, &self.epochs);
+        writer.bytes(&Zeroizing::new(self.secrets.encode()));
+        let plain = Zeroizing::new(writer.finish());
+        let sealed = session::seal(public_key, &to.info(), &plain)?;
+        Ok([&[VERSION][..], &sealed].concat())
+    }
+
+    fn open(sealed: &[u8], to: &Receiver, recipient: &Recipient) -> Result<Self, Fault> {
+        let sealed = match sealed.split_first() {
+            Some((&VERSION, rest)) => rest,
+            Some((&found, _)) => return Err(Fault::Format { what: "keys handed over", found, reads: VERSION }),
+            None => return Err(Fault::Damaged("keys handed over are empty".to_owned())),
+        };
+        let plain = recipient.open(&to.info(), sealed).map_err(|_| {
+            Fault::Key("these keys were not sealed to this member's channel key, or are damaged".to_owned())
+        })?;
+        let mut reader = Reader::new(plain.expose());
+        let epochs = read_epochs(&mut reader).map_err(Invalid::stored("keys handed over"))?;
+        let secrets = FleetSecrets::decode(reader.rest())?;
+        if secrets.fleet != to.fleet || epochs.is_empty() || epochs.len() > KEYS_MAX {
+            return Err(Fault::Key("these keys are another fleet's".to_owned()));
+        }
+        Ok(Handed { secrets, epochs })
+    }
+}
+
+impl Vault {
+    /// This vault's keys for another member, sealed to its attested channel key.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if the last statement of both signers does not name the member, or names another key for it; the
+    /// journal's faults, those of the root key source, and [`Fault::Randomness`].
+    pub fn hand_over(&self, member: u64, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<Vec<u8>, Fault> {
+        let refused = |why: &str| Fault::Key(format!("keys are not handed over: {why}"));
+        let mut statement = Vec::new();
+        self.journal.read(&mut |state| statement = state.members().1.to_vec())?;
+        let note = Note::read(&statement).map_err(|_| refused("no statement of both signers names members"))?;
+        let Statement { fleet, order: Order::Members { members, .. } } = Statement::read(&note)? else {
+            return Err(refused("no statement names members"));
+        };
+        let named = members.iter().find(|it| it.number == member);
+        let named = named.ok_or_else(|| refused("the last statement does not name that member"))?;
+        if fleet != self.fleet || <[u8; 32]>::from(Sha256::digest(public_key)) != named.channel_key {
+            return Err(refused("the last statement names another channel key"));
+        }
+        let keeper = self.keeper();
+        let ring = self.ring();
+        let epochs = ring.epochs.epochs().map(|epoch| Ok((epoch, keeper.root.derive(epoch)?)));
+        let handed = Handed { secrets: ring.secrets.same(), epochs: epochs.collect::<Result<_, Fault>>()? };
+        let sealed = handed.seal(&Receiver { fleet: self.fleet, member }, public_key)?;
+        tracing::info!(member, serial = ring.secrets.serial, "keys are handed over");
+        Ok(sealed)
+    }
+
+    /// Takes the keys that another vault of the fleet has turned to. Requests go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if they are not for this member, or not newer than those that are held, or this vault's root key
+    /// source is not a [`MemberRoot`]; the faults of source, store and journal.
+    pub fn take_keys(&self, sealed: &[u8], member: u64, recipient: &Recipient) -> Result<(), Fault> {
+        let Handed { secrets, epochs } = Handed::open(sealed, &Receiver { fleet: self.fleet, member }, recipient)?;
+        let keeper = self.keeper();
+        if secrets.serial <= self.ring().secrets.serial {
+            return Err(Fault::Key("these keys are not newer than those that are held".to_owned()));
+        }
+        let mut known = 0;
+        self.journal.read(&mut |state| known = state.keys_serial())?;
+        if secrets.serial < known {
+            return Err(older_copy());
+        }
+        for (epoch, key) in &epochs {
+            keeper.root.take(*epoch, key)?;
+        }
+        let newest = epochs.last().map_or(0, |(epoch, _)| *epoch);
+        let epochs = Arc::new(EpochKeys::load(&*keeper.root, newest)?);
+        let serial = secrets.serial;
+        let sealed = secrets.seal(&epochs)?;
+        let ring = Ring::new(&self.policy, secrets, epochs, self.bundles())?;
+        keeper.store.write(&sealed)?;
+        self.put(ring);
+        tracing::info!(serial, "keys were taken that another vault has turned to");
+        Ok(())
+    }
+}
+
+impl Custody {
+    /// Takes the keys of a fleet that this member joins, and keeps them: the keys of epochs in `root`, all else in `store`.
+    /// Both must be empty. Whoever could seal them to this member's key may have made them up: that shows when the member
+    /// joins, since the fleet asks it for a proof.
+    ///
+    /// # Errors
+    /// [`Fault::Storage`] if the store has keys, [`Fault::Key`] if these are not for this member of this fleet, or the root
+    /// has epochs; else the faults of either.
+    pub fn receive(
+        sealed: &[u8],
+        to: &Receiver,
+        recipient: &Recipient,
+        root: MemberRoot,
+        store: Box<dyn KeyStore>,
+    ) -> Result<Self, Fault> {
+        if store.read()?.is_some() {
+            return Err(Fault::Storage("there are a fleet's keys already; they are not replaced".to_owned()));
+        }
+        let Handed { secrets, epochs } = Handed::open(sealed, to, recipient)?;
+        root.begin(&epochs)?;
+        let newest = epochs.last().map_or(0, |(epoch, _)| *epoch);
+        let epochs = Arc::new(EpochKeys::load(&root, newest)?);
+        store.write(&secrets.seal(&epochs)?)?;
+        Ok(Custody { keeper: Keeper { root: Box::new(root), store }, epochs, secrets })
+    }
+}
