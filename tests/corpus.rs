@@ -112,7 +112,7 @@ fn commands() -> Vec<Command> {
         Command::Charge { account: AccountId(pattern(7)), digests },
         Command::RaiseEpochMin { epoch: 2 },
         Command::RaiseKeyMin { key_number: 2 },
-        Command::TurnKeys { serial: 1 },
+        Command::TurnKeys { serial: 1, mark: [1; 32] },
         Command::Sweep { account },
         Command::Forget { most: 3 },
         Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() },

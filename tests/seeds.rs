@@ -229,7 +229,7 @@ fn commands() -> Vec<(&'static str, Vec<Command>)> {
         ("rewrap", vec![Command::Rewrap { account, generation: 1, rewraps: 0, sealed: sealed(1) }]),
         ("raise-epoch-min", vec![Command::RaiseEpochMin { epoch: 1 }]),
         ("raise-key-min", vec![Command::RaiseKeyMin { key_number: 2 }]),
-        ("turn-keys", vec![Command::TurnKeys { serial: 1 }]),
+        ("turn-keys", vec![Command::TurnKeys { serial: 1, mark: [1; 32] }]),
         ("leave", vec![Command::Leave { offer: [4; 32] }]),
         ("expect", vec![Command::Expect { offer: [4; 32] }]),
         ("depart", vec![Command::Depart { offer: [4; 32], upto: Some(account) }]),

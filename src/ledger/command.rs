@@ -145,10 +145,12 @@ pub enum Command {
         /// The lowest number still allowed.
         key_number: u16,
     },
-    /// The fleet's keys have changed: an older copy of them is never used again.
+    /// The fleet's keys have changed: an older copy of them is never used again, and no other keys of this serial number.
     TurnKeys {
         /// Serial number of the keys, above every one before.
         serial: u32,
+        /// What tells them from others of that number, and nobody what they are.
+        mark: [u8; 32],
     },
     /// From here on accounts leave for another vault.
     Leave {
@@ -260,8 +262,8 @@ impl Command {
             Command::RaiseKeyMin { key_number } => {
                 writer.u8(12).u16(*key_number);
             }
-            Command::TurnKeys { serial } => {
-                writer.u8(13).u32(*serial);
+            Command::TurnKeys { serial, mark } => {
+                writer.u8(13).u32(*serial).bytes(mark);
             }
             Command::Leave { offer } => {
                 writer.u8(14).bytes(offer);
@@ -328,7 +330,7 @@ impl Command {
                 Command::Members { predecessor: *reader.array()?, statement: reader.counted(STATEMENT_MAX)?.to_vec() }
             }
             12 => Command::RaiseKeyMin { key_number: reader.u16()? },
-            13 => Command::TurnKeys { serial: reader.u32()? },
+            13 => Command::TurnKeys { serial: reader.u32()?, mark: *reader.array()? },
             14 => Command::Leave { offer: *reader.array()? },
             15 => Command::Expect { offer: *reader.array()? },
             16 => Command::Depart { offer: *reader.array()?, upto: read_bound(reader)? },

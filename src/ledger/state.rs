@@ -40,7 +40,8 @@ pub(super) struct Globals {
     pub(super) time_s: u64,
     epoch_min: u32,
     key_min: u16,
-    keys_serial: u32,
+    /// Serial number of the keys, and what tells them from others of that number.
+    keys: (u32, [u8; 32]),
     restores: u32,
     moving: Option<Moving>,
     /// SHA-256 of the text of the last membership statement, and the statement; zeros and nothing before the first.
@@ -87,7 +88,7 @@ impl State {
             time_s: 0,
             epoch_min: 0,
             key_min: 0,
-            keys_serial: 0,
+            keys: (0, [0; 32]),
             restores: 0,
             moving: None,
             members: ([0; 32], Vec::new()),
@@ -120,7 +121,12 @@ impl State {
 
     /// Serial number of the fleet's keys when they last changed.
     pub fn keys_serial(&self) -> u32 {
-        self.globals.keys_serial
+        self.globals.keys.0
+    }
+
+    /// The mark of the keys of that serial number; zeros before the first turn.
+    pub fn keys_mark(&self) -> &[u8; 32] {
+        &self.globals.keys.1
     }
 
     /// How often the state was restored from a backup.
@@ -364,11 +370,12 @@ impl State {
                 self.globals.key_min = self.globals.key_min.max(*key_number);
                 Ok(Verdict::Done)
             }
-            Command::TurnKeys { serial } => {
-                if *serial <= self.globals.keys_serial {
+            Command::TurnKeys { serial, mark } => {
+                // Said again it does nothing.
+                if *serial <= self.globals.keys.0 && (*serial, *mark) != self.globals.keys {
                     return Err(Refusal::Stale);
                 }
-                self.globals.keys_serial = *serial;
+                self.globals.keys = (*serial, *mark);
                 Ok(Verdict::Done)
             }
             Command::Leave { offer } => self.begin_move(*offer, Side::Leaving),
@@ -475,7 +482,7 @@ impl State {
         let globals = &self.globals;
         let mut writer = Writer::default();
         writer.counted(&globals.policy.encode()).u64(globals.time_s).u32(globals.epoch_min).u16(globals.key_min);
-        writer.u32(globals.keys_serial).u32(globals.restores).flag(globals.moving.is_some());
+        writer.u32(globals.keys.0).bytes(&globals.keys.1).u32(globals.restores).flag(globals.moving.is_some());
         if let Some(moving) = &globals.moving {
             moving.write(&mut writer);
         }
@@ -495,7 +502,7 @@ impl State {
             time_s: reader.u64()?,
             epoch_min: reader.u32()?,
             key_min: reader.u16()?,
-            keys_serial: reader.u32()?,
+            keys: (reader.u32()?, *reader.array()?),
             restores: reader.u32()?,
             moving: if reader.flag()? { Some(Moving::read(&mut reader)?) } else { None },
             members: (*reader.array()?, reader.counted(STATEMENT_MAX)?.to_vec()),

@@ -146,14 +146,10 @@ impl Custody {
     /// faults of either, [`Fault::Damaged`] and [`Fault::Format`].
     pub fn open(root: Box<dyn RootSource>, store: Box<dyn KeyStore>) -> Result<Self, Fault> {
         let sealed = store.read()?.ok_or_else(|| Fault::Storage("there are no keys of a vault here".to_owned()))?;
-        let keeper = Keeper { root, store };
-        let epochs = keeper.load()?;
+        // A later epoch is one whose turn was cut short: nothing is sealed under it before the keys are.
+        let epochs = EpochKeys::load(&*root, blob_epoch(&sealed)?)?;
         let secrets = FleetSecrets::open(&epochs, &sealed)?;
-        if blob_epoch(&sealed)? != epochs.newest() {
-            // A turn of the epoch was cut short. Nothing may be left that needs the epoch before.
-            keeper.store.write(&secrets.seal(&epochs)?)?;
-        }
-        Ok(Custody { keeper, epochs: Arc::new(epochs), secrets })
+        Ok(Custody { keeper: Keeper { root, store }, epochs: Arc::new(epochs), secrets })
     }
 
     /// The fleet's id: 32 random bytes that bind tickets and statements to it.
@@ -164,14 +160,5 @@ impl Custody {
     /// The key of the journal's chain and checkpoints, for who opens the vault's journal.
     pub fn journal_key(&self) -> Secret<[u8; 32]> {
         self.secrets.journal_key()
-    }
-}
-
-impl Keeper {
-    /// The keys of all epochs that the source has a root of, the newest for what is sealed.
-    pub(super) fn load(&self) -> Result<EpochKeys, Fault> {
-        let newest = self.root.epochs()?.last().copied();
-        let newest = newest.ok_or_else(|| Fault::Key("the root key source holds no root key".to_owned()))?;
-        EpochKeys::load(&*self.root, newest)
     }
 }

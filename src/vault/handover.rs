@@ -132,8 +132,9 @@ impl Vault {
         if secrets.serial < known {
             return Err(older_copy());
         }
+        let used = self.ring().epochs.newest();
         for (epoch, key) in &epochs {
-            keeper.root.take(*epoch, key)?;
+            keeper.root.take(*epoch, key, used)?;
         }
         let newest = epochs.last().map_or(0, |(epoch, _)| *epoch);
         let epochs = Arc::new(EpochKeys::load(&*keeper.root, newest)?);

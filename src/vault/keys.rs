@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::grant::DigestKeys;
 use crate::engine::sha512::HmacKey;
@@ -14,7 +14,7 @@ use crate::opaque::{ServerKeys, random_static_secret};
 use crate::secret::{Secret, fill_random};
 #[cfg(feature = "channel")]
 use crate::session::ChannelKeys;
-use crate::wrap::{EnrolmentTicket, LoginTicket, TicketKeys};
+use crate::wrap::{EnrolmentTicket, EpochKeys, LoginTicket, TicketKeys};
 
 /// What makes one generation of records: the seed of their OPRF keys and the server's static secret. It cannot change
 /// without re-enrolment, so several live side by side, by number.
@@ -174,6 +174,15 @@ impl FleetSecrets {
             keys.retire((it.number, &Secret::new(it.key)), it.until_s)?;
         }
         Ok(keys)
+    }
+
+    /// What tells these keys, with the newest epoch's, from any others, and nobody what they are.
+    pub(super) fn mark(&self, epochs: &EpochKeys) -> Result<[u8; 32], Fault> {
+        let encoded = Zeroizing::new(self.encode());
+        let mac = self.nonce_key().mac(&[b"strongroom keys mark v1", &epochs.mark()?, &encoded]);
+        let mut mark = [0; 32];
+        mark.copy_from_slice(&mac[..32]);
+        Ok(mark)
     }
 
     /// The key under which enrolment nonces are drawn (L7).

@@ -99,23 +99,23 @@ impl RootSource for MemberRoot {
         if self.epochs()?.contains(&epoch) {
             return Err(Fault::Key(format!("epoch {epoch} has a key here already; it is not replaced")));
         }
-        self.take(epoch, &key)
+        self.take(epoch, &key, epoch)
     }
 
-    fn take(&self, epoch: u32, key: &EpochKey) -> Result<(), Fault> {
+    fn take(&self, epoch: u32, key: &EpochKey, used: u32) -> Result<(), Fault> {
         let store = self.store();
         let mut epochs = self.read(&**store)?;
         match epochs.iter().find(|(held, _)| *held == epoch) {
-            Some((_, held)) if bool::from(held.ct_eq(key.expose())) => Ok(()),
-            Some(_) => Err(Fault::Key(format!("epoch {epoch} has another key here"))),
-            None => {
-                let mut own = Secret::new([0; 64]);
-                own.expose_mut().copy_from_slice(key.expose());
-                epochs.push((epoch, own));
-                epochs.sort_by_key(|(epoch, _)| *epoch);
-                self.write(&**store, &epochs)
-            }
+            Some((_, held)) if bool::from(held.ct_eq(key.expose())) => return Ok(()),
+            Some(_) if epoch <= used => return Err(Fault::Key(format!("epoch {epoch} has another key here"))),
+            _ => {}
         }
+        epochs.retain(|(held, _)| *held != epoch);
+        let mut own = Secret::new([0; 64]);
+        own.expose_mut().copy_from_slice(key.expose());
+        epochs.push((epoch, own));
+        epochs.sort_by_key(|(epoch, _)| *epoch);
+        self.write(&**store, &epochs)
     }
 
     fn destroy(&self, epoch: u32) -> Result<(), Fault> {

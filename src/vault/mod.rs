@@ -190,17 +190,20 @@ impl Vault {
     pub fn over(journal: Box<dyn Journal>, clock: Arc<dyn Clock>, custody: Custody) -> Result<Self, Fault> {
         let policy = journal.policy().clone();
         let Custody { keeper, epochs, secrets } = custody;
-        let (serial, fleet) = (secrets.serial, secrets.fleet);
-        let mut known = 0;
-        journal.read(&mut |state| known = state.keys_serial())?;
-        if serial < known {
+        let (serial, mark, fleet) = (secrets.serial, secrets.mark(&epochs)?, secrets.fleet);
+        let mut known = (0, [0; 32]);
+        journal.read(&mut |state| known = (state.keys_serial(), *state.keys_mark()))?;
+        if serial < known.0 {
             return Err(turn::older_copy());
+        }
+        if serial == known.0 && known.0 > 0 && mark != known.1 {
+            return Err(turn::other_keys());
         }
         let ring = RwLock::new(Arc::new(Ring::new(&policy, secrets, epochs, Arc::new([]))?));
         let vault = Vault { policy, journal, clock, keeper: Mutex::new(keeper), ring, fleet };
-        if serial > known {
+        if serial > known.0 {
             // A turn was cut short between the keys and the journal (V7).
-            vault.commit_turn(Command::TurnKeys { serial })?;
+            vault.commit_turn(Command::TurnKeys { serial, mark })?;
         }
         Ok(vault)
     }

@@ -2,7 +2,7 @@
 //!
 //! | id | invariant |
 //! |---|---|
-//! | V7 | new keys are durable, then in the journal by their serial number, and only then in use; an older copy of them is never used again |
+//! | V7 | new keys are durable, then in the journal by their serial number and mark, and only then in use; an older copy of them is never used again, and of two vaults that turn keys at once one is refused |
 //! | V8 | a key is kept while anything may still need it: a ticket's until its tickets are over, a record's while a record names it, an epoch's until nothing sealed under it is left in state or journal |
 //! | V9 | a batch begins and ends under the keys of one moment |
 
@@ -315,9 +315,10 @@ impl Vault {
         for epoch in &over {
             keeper.root.destroy(*epoch)?;
         }
-        let (secrets, bundles) = (ring.secrets.same(), Arc::clone(&ring.bundles));
+        let (secrets, bundles, newest) = (ring.secrets.same(), Arc::clone(&ring.bundles), ring.epochs.newest());
         drop(ring);
-        self.put(Ring::new(&self.policy, secrets, Arc::new(keeper.load()?), bundles)?);
+        let epochs = EpochKeys::load(&*keeper.root, newest)?;
+        self.put(Ring::new(&self.policy, secrets, Arc::new(epochs), bundles)?);
         tracing::info!(epoch_min, "epochs have ended, and their root keys are destroyed");
         Ok(())
     }
@@ -329,12 +330,18 @@ impl Vault {
         secrets: Box<FleetSecrets>,
         epochs: Arc<EpochKeys>,
     ) -> Result<(), Fault> {
-        let serial = secrets.serial;
+        let (serial, mark) = (secrets.serial, secrets.mark(&epochs)?);
         let sealed = secrets.seal(&epochs)?;
         // Made ready first: what cannot be used is not kept.
         let ring = Ring::new(&self.policy, secrets, epochs, self.bundles())?;
+        let before = keeper.store.read()?;
         keeper.store.write(&sealed)?;
-        self.commit_turn(Command::TurnKeys { serial })?;
+        let turned = self.commit_turn(Command::TurnKeys { serial, mark });
+        if let (Err(Fault::Key(_)), Some(before)) = (&turned, before) {
+            // Another vault of the fleet was first. These are nobody's keys.
+            keeper.store.write(&before)?;
+        }
+        turned?;
         self.put(ring);
         Ok(())
     }
@@ -380,6 +387,13 @@ impl Vault {
         self.journal.read(&mut |state| time_s = state.time_s())?;
         Ok(time_s)
     }
+}
+
+/// What is said of keys that are not those of which the journal knows.
+pub(super) fn other_keys() -> Fault {
+    Fault::Key(
+        "another vault of this fleet has turned to other keys of the same serial number; take those from it".to_owned(),
+    )
 }
 
 /// What is said of keys that the journal knows to have turned since.

@@ -109,14 +109,14 @@ impl EpochKeys {
         EpochKeys { newest: epoch, held: BTreeMap::from([(epoch, ready(key))]) }
     }
 
-    /// Holds every epoch that a source has a root of.
+    /// Holds every epoch up to `newest` that a source has a root of; a later one was begun, and is not in use.
     ///
     /// # Errors
     /// [`Fault::Key`] if `newest` is not among them, else as [`RootSource::derive`].
     pub fn load(source: &dyn RootSource, newest: u32) -> Result<Self, Fault> {
         let mut keys = EpochKeys::new(newest, &source.derive(newest)?);
         for epoch in source.epochs()? {
-            if epoch != newest {
+            if epoch < newest {
                 keys.insert(epoch, &source.derive(epoch)?)?;
             }
         }
@@ -163,6 +163,14 @@ impl EpochKeys {
     /// The epoch that new bytes are sealed under.
     pub fn newest(&self) -> u32 {
         self.newest
+    }
+
+    /// What tells the newest epoch's key from any other, and nobody what it is.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if it is not held, which cannot be.
+    pub(crate) fn mark(&self) -> Result<[u8; DIGEST_LEN], Fault> {
+        Ok(self.key(self.newest)?.mac(&[b"strongroom epoch mark v1", &self.newest.to_be_bytes()]))
     }
 
     /// Whether the key of an epoch is held.

@@ -46,11 +46,14 @@ pub trait RootSource: Send + Sync {
     /// [`Fault::Key`] if the epoch has a root already, [`Fault::Storage`] or [`Fault::Randomness`] if none can be made.
     fn create(&self, epoch: u32) -> Result<(), Fault>;
 
-    /// Keeps the key of an epoch that another member of the fleet has handed over; one that is held already is kept.
+    /// Keeps the key of an epoch that another member of the fleet has handed over. Those up to `used` have been in use here, and
+    /// stay; a later one that is held already was only begun.
     ///
     /// # Errors
-    /// [`Fault::Key`] if another key of the epoch is held, or this is a source of roots, which takes none from elsewhere.
-    fn take(&self, epoch: u32, key: &EpochKey) -> Result<(), Fault> {
+    /// [`Fault::Key`] if another key of an epoch up to `used` is held, or this is a source of roots, which takes none from
+    /// elsewhere; [`Fault::Storage`].
+    fn take(&self, epoch: u32, key: &EpochKey, used: u32) -> Result<(), Fault> {
+        let _ = used;
         if self.epochs()?.contains(&epoch) && bool::from(self.derive(epoch)?.ct_eq(key.expose())) {
             return Ok(());
         }
@@ -99,8 +102,8 @@ impl<S: RootSource + ?Sized> RootSource for Arc<S> {
         (**self).create(epoch)
     }
 
-    fn take(&self, epoch: u32, key: &EpochKey) -> Result<(), Fault> {
-        (**self).take(epoch, key)
+    fn take(&self, epoch: u32, key: &EpochKey, used: u32) -> Result<(), Fault> {
+        (**self).take(epoch, key, used)
     }
 
     fn destroy(&self, epoch: u32) -> Result<(), Fault> {

@@ -31,7 +31,8 @@ struct Model {
     time_s: u64,
     epoch_min: u32,
     key_min: u16,
-    keys_serial: u32,
+    /// Every turn of the keys: serial number and mark.
+    turns: Vec<(u32, [u8; 32])>,
     restores: u32,
     members: Vec<Vec<u8>>,
     /// Whose statements were obeyed, one pair after the other.
@@ -69,7 +70,7 @@ impl Model {
             time_s: 0,
             epoch_min: 0,
             key_min: 0,
-            keys_serial: 0,
+            turns: vec![(0, [0; 32])],
             restores: 0,
             members: Vec::new(),
             moving: None,
@@ -305,11 +306,14 @@ impl Model {
                 self.key_min = self.key_min.max(*key_number);
                 Ok(Verdict::Done)
             }
-            Command::TurnKeys { serial } if *serial > self.keys_serial => {
-                self.keys_serial = *serial;
-                Ok(Verdict::Done)
-            }
-            Command::TurnKeys { .. } => Err(Refusal::Stale),
+            Command::TurnKeys { serial, mark } => match self.turns.last() {
+                Some(last) if *last == (*serial, *mark) => Ok(Verdict::Done),
+                Some((newest, _)) if newest >= serial => Err(Refusal::Stale),
+                _ => {
+                    self.turns.push((*serial, *mark));
+                    Ok(Verdict::Done)
+                }
+            },
             Command::Leave { offer } => self.begin_move(*offer, None),
             Command::Expect { offer } => self.begin_move(*offer, Some(Vec::new())),
             Command::Depart { offer, upto } => match &mut self.moving {
@@ -433,8 +437,14 @@ fn compare(state: &State, kept: &Kept, model: &Model) -> Result<(), String> {
     ensure(state.unknown_len() == unknown, || "ids never enrolled".to_owned())?;
     ensure(state.has_forgettable() == model.forgettable().is_some(), || "whether one may be forgotten".to_owned())?;
     ensure(state.due(usize::MAX) == model.due(), || "what is due".to_owned())?;
-    let globals = (state.time_s(), state.epoch_min(), state.key_min(), state.keys_serial(), state.restores());
-    let said = (model.time_s, model.epoch_min, model.key_min, model.keys_serial, model.restores);
+    let globals = (
+        state.time_s(),
+        state.epoch_min(),
+        state.key_min(),
+        (state.keys_serial(), *state.keys_mark()),
+        state.restores(),
+    );
+    let said = (model.time_s, model.epoch_min, model.key_min, model.turns[model.turns.len() - 1], model.restores);
     ensure(globals == said, || format!("globals {globals:?}, {said:?}"))?;
     compare_move(state, model)?;
     ensure(state.signers() == model.signers.last(), || "signers".to_owned())?;
@@ -574,7 +584,10 @@ fn choose(choices: &mut Choices<'_>, state: &State, elsewhere: &Elsewhere) -> Re
         }
         28 => match choices.below(4) {
             0 => Command::RaiseKeyMin { key_number: choices.below(3) as u16 },
-            _ => Command::TurnKeys { serial: (state.keys_serial() + choices.below(4)).saturating_sub(1) },
+            _ => {
+                let serial = (state.keys_serial() + choices.below(4)).saturating_sub(1);
+                Command::TurnKeys { serial, mark: [choices.below(2) as u8; 32] }
+            }
         },
         29..=30 => choose_move(choices, state, elsewhere),
         25 => return Ok(now + u64::from(choices.below(8))),

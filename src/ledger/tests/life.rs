@@ -42,7 +42,7 @@ fn week() -> Vec<(u64, Command)> {
         Command::Remove { account: PERSON, generation: 3, proof: Some(proof(8)) },
         Command::RaiseEpochMin { epoch: 4 },
         Command::RaiseKeyMin { key_number: 1 },
-        Command::TurnKeys { serial: 3 },
+        Command::TurnKeys { serial: 3, mark: [1; 32] },
         Command::Leave { offer: [3; 32] },
         Command::Forget { most: 1 },
     ];

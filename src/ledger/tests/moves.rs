@@ -189,8 +189,11 @@ fn records_of_retired_keys_are_refused_and_kept() {
     assert!(world.refuses(&next, Refusal::Stale), "a new record of retired keys");
     assert_eq!(world.apply(&same), Verdict::Enrolled { generation: 1, again: true }, "L6 comes first");
     assert_eq!(world.guess(1, 3), 3, "the record lives on");
-    assert!(world.refuses(&Command::TurnKeys { serial: 0 }, Refusal::Stale));
-    assert_eq!(world.apply(&Command::TurnKeys { serial: 4 }), Verdict::Done);
-    assert!(world.refuses(&Command::TurnKeys { serial: 4 }, Refusal::Stale), "an older copy of the keys");
+    assert!(world.refuses(&Command::TurnKeys { serial: 0, mark: [1; 32] }, Refusal::Stale));
+    let turn = |serial, mark| Command::TurnKeys { serial, mark: [mark; 32] };
+    assert_eq!(world.apply(&turn(4, 1)), Verdict::Done);
+    assert_eq!(world.apply(&turn(4, 1)), Verdict::Done, "said again");
+    assert!(world.refuses(&turn(4, 2), Refusal::Stale), "other keys of the same number");
+    assert!(world.refuses(&turn(3, 1), Refusal::Stale), "an older copy of the keys");
     assert_eq!(world.state.keys_serial(), 4);
 }

@@ -189,9 +189,18 @@ fn v14_fleet_takes_keys_that_have_turned_elsewhere_and_none_that_are_older() {
     let turned = one.hand_over(4, joins.public_key()).unwrap();
     assert!(matches!(four.take_keys(&turned, 3, &joins), Err(Fault::Key(_))), "another member's");
     let elsewhere = kept.root().derive(1).unwrap();
-    assert!(matches!(MemoryRoot::new().take(1, &elsewhere), Err(Fault::Key(_))), "roots come from nowhere");
+    assert!(matches!(MemoryRoot::new().take(1, &elsewhere, 0), Err(Fault::Key(_))), "roots come from nowhere");
     four.take_keys(&turned, 4, &joins).unwrap();
     assert!(matches!(four.take_keys(&turned, 4, &joins), Err(Fault::Key(_))), "once");
+    // Who turns keys without having heard that another has is refused, and what it had begun was never in use.
+    one.rotate(Turn::Epoch).unwrap();
+    let held = kept.store.read().unwrap();
+    assert!(matches!(four.rotate(Turn::Epoch), Err(Fault::Key(_))));
+    assert_eq!(kept.store.read().unwrap(), held, "it keeps what it had");
+    let begun = kept.root().derive(3).unwrap();
+    person.enrol(one, "right", b"secret");
+    four.take_keys(&one.hand_over(4, joins.public_key()).unwrap(), 4, &joins).unwrap();
+    assert!(!bool::from(kept.root().derive(3).unwrap().ct_eq(begun.expose())));
     // A login that was begun there is finished here.
     let answered = person.start(one, "right").unwrap();
     let proof = person.prove(answered, "right").unwrap();
