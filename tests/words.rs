@@ -290,7 +290,7 @@ fn print_the_rest(words: &mut Words) {
 /// What a replica says of itself.
 #[cfg(feature = "fleet")]
 fn fleet(words: &mut Words) {
-    use strongroom::fleet::{Settings, Status};
+    use strongroom::fleet::{Address, Settings, Status};
     words.debug(&Settings::default());
     words.debug(&Status {
         number: 1,
@@ -299,9 +299,11 @@ fn fleet(words: &mut Words) {
         last_index: Some(4),
         applied_index: Some(4),
         checkpoint_index: None,
+        members: [(1, "somewhere".to_owned())].into(),
         voters: [1, 2, 3].into(),
         running: true,
     });
+    words.debug(&Address { name: "somewhere".to_owned(), link_key: [5; 32] });
     #[cfg(feature = "planted")]
     words.debug(&strongroom::fleet::Mistake::AppliesTwice);
 }
@@ -413,6 +415,8 @@ fn papers(
     let order = Order::Members { predecessor: [0; 32], members: vec![member] };
     words.debug(&order);
     words.debug(&Statement { fleet: [1; 32], order });
+    #[cfg(feature = "channel")]
+    words.debug(&strongroom::vault::Receiver { fleet: [1; 32], member: 4 });
     let signature = SigningKey::new("field", &Secret::new([7; 32])).unwrap();
     words.debug(&EpochSignature::sign(&bundles[0].note, 1, &signature).unwrap());
     let given = Given { bundles, artifact: b"", evidence: b"{}", documents: &[], attestations: &[] };

@@ -8,6 +8,8 @@
 //! ```text
 //! Vault -> Fleet (Journal) -> Replica -- a batch --> leader's Replica -> openraft -> Log (disk, then anchor)
 //!                                |                                          |
+//!                                |                                       TLS 1.3, keys that both signers have named
+//!                                |                                          |
 //!                                |                                     other replicas' Logs
 //!                                <- receipts <- Machine (its own) <- committed
 //! ```
@@ -25,7 +27,32 @@
 //! | F9 | a message speaks for whoever sent it: a leader's are taken from that leader, a member's batch from that member |
 //! | F10 | whoever becomes a member is named by the last statement of both signers before, and no number comes back |
 //!
-//! What the links must bring is in [`Links`]; [`Streams`] carries messages over any stream that is sure of both its ends.
+//! # Members
+//!
+//! [`found`] makes a founder's log from the first statement that names members, [`join`] the log of one that a later
+//! statement names. Who has a statement of both signers taken ([`crate::vault::Vault::obey`]) has told the fleet what to do:
+//! whoever leads adds who is new as a learner, once that has shown that it has the fleet's keys; gives it a vote when it
+//! has caught up; and then takes the votes of those who are to go, by joint consensus. [`Replica::status`] shows how far that is.
+//!
+//! Whoever is to be stopped, for a while or for good, is [drained](Replica::drain) first. A member that was removed may be
+//! stopped once the status of the others does not show it. One whose disk or anchor is lost is replaced by another number.
+//!
+//! # Links
+//!
+//! [`Tls`] knows both ends by the keys that the statement names; [`TcpDials`] and [`Acceptor`] carry it over TCP. What other
+//! links must bring is in [`Links`]; [`Streams`] carries messages over any stream that is sure of both its ends.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use strongroom::{fleet::{LinkKey, Links, Streams, TcpDials, Tls}, secret::Secret};
+//! let key = LinkKey::new(&Secret::random()?);
+//! println!("to be named in a statement: {:02x?}", key.public_key());
+//! let tls = Tls::new(&[7; 32], key);
+//! // For `Member::links`; once the replica runs, `tls.acceptor(&replica)?.listen(listener)` answers the others.
+//! let links: Arc<dyn Links> = Arc::new(Streams::new(TcpDials::new(tls.clone())));
+//! # Ok::<(), strongroom::error::Fault>(())
+//! ```
+//!
 //! `tests/fleet/` runs the whole on a simulated network, clock and disk.
 #![allow(clippy::result_large_err, reason = "openraft's errors are large, and its traits ask for them by value")]
 

@@ -101,10 +101,11 @@ impl Roster {
         let nodes =
             next.nodes().all(|(number, at)| self.membership.get_node(number) == Some(at) || self.names(*number, at));
         let present = self.membership.get_joint_config().last();
-        let of_the_named = |voters: &BTreeSet<u64>| {
-            !voters.is_empty() && voters.iter().all(|it| self.named.contains_key(it) && next.get_node(it).is_some())
-        };
+        let of_the_named =
+            |voters: &BTreeSet<u64>| !voters.is_empty() && voters.iter().all(|it| self.named.contains_key(it));
+        let voters = next.get_joint_config().iter().flatten().all(|it| next.get_node(it).is_some());
         nodes
+            && voters
             && match &next.get_joint_config()[..] {
                 [last] => Some(last) == present || (present.is_none() && of_the_named(last)),
                 [first, last] => Some(first) == present && of_the_named(last),
@@ -176,17 +177,8 @@ fn addresses(members: &[Member]) -> BTreeMap<u64, Address> {
 
 /// Whom a statement in the state names: its signatures were checked when it came.
 fn named(statement: &[u8]) -> BTreeMap<u64, Address> {
-    match read(statement).map(|it| it.order) {
-        Some(Order::Members { members, .. }) => addresses(&members),
+    match Note::read_unsigned(statement).and_then(|note| Statement::read(&note)).map(|it| it.order) {
+        Ok(Order::Members { members, .. }) => addresses(&members),
         _ => BTreeMap::new(),
     }
-}
-
-fn read(statement: &[u8]) -> Option<Statement> {
-    Statement::read(&read_note(statement)?).ok()
-}
-
-/// A note that nobody may have signed: where there are no signers, founders make one.
-fn read_note(bytes: &[u8]) -> Option<Note> {
-    Note::read(bytes).ok().or_else(|| Some(Note::unsigned(String::from_utf8(bytes.to_vec()).ok()?)))
 }

@@ -66,6 +66,17 @@ impl Note {
         if note.write() == bytes { Ok(note) } else { Err(wrong("it is written in another way")) }
     }
 
+    /// Reads a note, or a text that nobody has signed yet.
+    ///
+    /// # Errors
+    /// [`Fault::Damaged`] if it is neither.
+    pub fn read_unsigned(bytes: &[u8]) -> Result<Self, Fault> {
+        Note::read(bytes).or_else(|fault| {
+            let text = String::from_utf8(bytes.to_vec()).map_err(|_| fault)?;
+            Ok(Note::unsigned(text))
+        })
+    }
+
     /// The note's bytes.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = self.text.clone().into_bytes();

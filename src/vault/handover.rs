@@ -4,7 +4,7 @@
 //! who joins                                   a vault of the fleet
 //! Recipient -- its public key --> attested, named in a statement of both signers
 //!                                             Vault::obey(statement)
-//! Custody::receive <-- sealed to that key --- Vault::hand_over
+//! Custody::receive <-- sealed to that key --- Vault::hand_over; to founders, Custody::hand_over
 //! ```
 //!
 //! Members get the keys of epochs and never a root (DESIGN section 5): a [`MemberRoot`] keeps them sealed under a root of the
@@ -27,11 +27,12 @@ use super::member_root::{MemberRoot, read_epochs, write_epochs};
 use super::ring::Ring;
 use super::turn::older_copy;
 use crate::error::Fault;
+use crate::ledger::Signers;
 use crate::limits::KEYS_MAX;
 use crate::session::{self, PUBLIC_KEY_LEN, Recipient};
 use crate::transparency::{Note, Order, Statement};
 use crate::wire::{Invalid, Reader, Writer};
-use crate::wrap::{EpochKey, EpochKeys};
+use crate::wrap::{EpochKey, EpochKeys, RootSource};
 
 const VERSION: u8 = 1;
 const HANDOVER: &[u8] = b"strongroom hand over v1";
@@ -59,6 +60,11 @@ struct Handed {
 }
 
 impl Handed {
+    fn of(secrets: &FleetSecrets, root: &dyn RootSource, epochs: &EpochKeys) -> Result<Self, Fault> {
+        let epochs = epochs.epochs().map(|epoch| Ok((epoch, root.derive(epoch)?)));
+        Ok(Handed { secrets: secrets.same(), epochs: epochs.collect::<Result<_, Fault>>()? })
+    }
+
     fn seal(&self, to: &Receiver, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<Vec<u8>, Fault> {
         // Room for everything, so that no copy is left behind by a growing vector.
         let mut writer = Writer::with_capacity(64 * 1024);
@@ -66,6 +72,7 @@ impl Handed {
         writer.bytes(&Zeroizing::new(self.secrets.encode()));
         let plain = Zeroizing::new(writer.finish());
         let sealed = session::seal(public_key, &to.info(), &plain)?;
+        tracing::info!(member = to.member, serial = self.secrets.serial, "keys are handed over");
         Ok([&[VERSION][..], &sealed].concat())
     }
 
@@ -88,6 +95,22 @@ impl Handed {
     }
 }
 
+/// Whether a statement to this fleet names the member, under this channel key (V13).
+fn check_named(statement: &Statement, to: &Receiver, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<(), Fault> {
+    let refused = |why: &str| Fault::Key(format!("keys are not handed over: {why}"));
+    let Order::Members { members, .. } = &statement.order else {
+        return Err(refused("the statement does not name members"));
+    };
+    if statement.fleet != to.fleet {
+        return Err(refused("the statement is to another fleet"));
+    }
+    match members.iter().find(|it| it.number == to.member) {
+        Some(named) if <[u8; 32]>::from(Sha256::digest(public_key)) == named.channel_key => Ok(()),
+        Some(_) => Err(refused("the statement names another channel key")),
+        None => Err(refused("the statement does not name that member")),
+    }
+}
+
 impl Vault {
     /// This vault's keys for another member, sealed to its attested channel key.
     ///
@@ -95,25 +118,17 @@ impl Vault {
     /// [`Fault::Key`] if the last statement of both signers does not name the member, or names another key for it; the
     /// journal's faults, those of the root key source, and [`Fault::Randomness`].
     pub fn hand_over(&self, member: u64, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<Vec<u8>, Fault> {
-        let refused = |why: &str| Fault::Key(format!("keys are not handed over: {why}"));
+        let to = Receiver { fleet: self.fleet, member };
         let mut statement = Vec::new();
+        // Its signatures were checked when it came.
         self.journal.read(&mut |state| statement = state.members().1.to_vec())?;
-        let note = Note::read(&statement).map_err(|_| refused("no statement of both signers names members"))?;
-        let Statement { fleet, order: Order::Members { members, .. } } = Statement::read(&note)? else {
-            return Err(refused("no statement names members"));
-        };
-        let named = members.iter().find(|it| it.number == member);
-        let named = named.ok_or_else(|| refused("the last statement does not name that member"))?;
-        if fleet != self.fleet || <[u8; 32]>::from(Sha256::digest(public_key)) != named.channel_key {
-            return Err(refused("the last statement names another channel key"));
+        if statement.is_empty() {
+            return Err(Fault::Key("keys are not handed over: no statement has named members".to_owned()));
         }
+        check_named(&Statement::read(&Note::read_unsigned(&statement)?)?, &to, public_key)?;
         let keeper = self.keeper();
         let ring = self.ring();
-        let epochs = ring.epochs.epochs().map(|epoch| Ok((epoch, keeper.root.derive(epoch)?)));
-        let handed = Handed { secrets: ring.secrets.same(), epochs: epochs.collect::<Result<_, Fault>>()? };
-        let sealed = handed.seal(&Receiver { fleet: self.fleet, member }, public_key)?;
-        tracing::info!(member, serial = ring.secrets.serial, "keys are handed over");
-        Ok(sealed)
+        Handed::of(&ring.secrets, &*keeper.root, &ring.epochs)?.seal(&to, public_key)
     }
 
     /// Takes the keys that another vault of the fleet has turned to. Requests go on meanwhile.
@@ -149,6 +164,28 @@ impl Vault {
 }
 
 impl Custody {
+    /// The keys for a founder of the fleet, sealed to its attested channel key: where they were drawn, before any vault runs.
+    /// `signers` are those who signed the statement that founds the fleet, `None` where there are none.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] if both have not signed the statement, or it does not name the member, or names another key for it;
+    /// the faults of the root key source, and [`Fault::Randomness`].
+    pub fn hand_over(
+        &self,
+        statement: &Note,
+        signers: Option<&Signers>,
+        member: u64,
+        public_key: &[u8; PUBLIC_KEY_LEN],
+    ) -> Result<Vec<u8>, Fault> {
+        let statement = match signers {
+            Some(signers) => Statement::of(statement, signers).map_err(|why| Fault::Key(why.to_string()))?,
+            None => Statement::read(statement)?,
+        };
+        let to = Receiver { fleet: self.secrets.fleet, member };
+        check_named(&statement, &to, public_key)?;
+        Handed::of(&self.secrets, &*self.keeper.root, &self.epochs)?.seal(&to, public_key)
+    }
+
     /// Takes the keys of a fleet that this member joins, and keeps them: the keys of epochs in `root`, all else in `store`.
     /// Both must be empty. Whoever could seal them to this member's key may have made them up: that shows when the member
     /// joins, since the fleet asks it for a proof.

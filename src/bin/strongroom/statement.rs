@@ -130,11 +130,7 @@ fn make(to: &To, order: Order) -> Outcome<()> {
 
 /// Reads a statement that nobody may have signed yet.
 fn read_unsigned(path: &Path) -> Outcome<Note> {
-    let bytes = read(path)?;
-    let note = Note::read(&bytes).or_else(|fault| {
-        let text = String::from_utf8(bytes).map_err(|_| fault)?;
-        Ok::<_, strongroom::error::Fault>(Note::unsigned(text))
-    });
+    let note = Note::read_unsigned(&read(path)?);
     let note = note.map_err(|fault| format!("{}: {fault}", path.display()))?;
     Statement::read(&note).map_err(|fault| format!("{}: {fault}", path.display()))?;
     Ok(note)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openraft::EntryPayload;
 
-use super::{FLEET, Fleet, Place, address, addresses, key, policy, signed, signer, signers, statement};
+use super::{FLEET, Fleet, Place, address, addresses, founding, key, policy, signed, signer, signers, statement};
 use crate::error::Fault;
 use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft, vote_for};
 use crate::fleet::link::Address;
@@ -79,8 +79,7 @@ async fn fleet_member_whose_disk_is_lost_is_rebuilt_under_another_number() {
     fleet.stop(3).await;
     let place = fleet.places.get_mut(&3).unwrap();
     (place.log, place.checkpoint) = Default::default();
-    let by = signed(statement(FLEET, [0; 32], &addresses(1..=3)), &signers());
-    found(place.log.clone(), &policy(), &key(), &FLEET, &by).unwrap();
+    found(place.log.clone(), &policy(), &key(), &FLEET, &founding(FLEET, 3)).unwrap();
     assert!(matches!(fleet.start(3).await, Err(Fault::Anchor(_))), "under its own number it has forgotten (F3)");
     // Checkpoints travel to who joins late.
     fleet.replica(1).checkpoint().await.unwrap();
@@ -242,7 +241,7 @@ async fn f10_fleet_takes_no_membership_that_no_statement_allows() {
 #[test]
 fn fleet_is_founded_and_joined_by_statement_alone() {
     let three = addresses(1..=3);
-    let good = signed(statement(FLEET, [0; 32], &three), &signers());
+    let good = founding(FLEET, 3);
     let [auditor, _] = signers();
     let nobodys = Policy { signers: None, ..policy() };
     let log = super::Kept::default;

@@ -143,6 +143,11 @@ fn statement(fleet: [u8; 32], predecessor: [u8; 32], addresses: &BTreeMap<u64, A
     Statement { fleet, order }.note().unwrap()
 }
 
+/// What founds a fleet of so many.
+pub(crate) fn founding(fleet: [u8; 32], count: u64) -> Note {
+    signed(statement(fleet, [0; 32], &addresses(1..=count)), &signers())
+}
+
 fn signed(mut note: Note, keys: &[SigningKey]) -> Note {
     keys.iter().for_each(|key| note.sign(key));
     note
@@ -165,7 +170,7 @@ impl Fleet {
 
     /// The same, by a clock, under this id.
     pub(crate) async fn by(count: u64, clock: Arc<dyn Clock>, id: [u8; 32]) -> Self {
-        let statement = signed(statement(id, [0; 32], &addresses(1..=count)), &signers());
+        let statement = founding(id, count);
         let mut fleet = Fleet { net: Arc::default(), clock, id, places: BTreeMap::new() };
         for number in 1..=count {
             let place = Place::default();

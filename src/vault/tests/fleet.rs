@@ -6,8 +6,9 @@ use tokio::runtime::Runtime;
 
 use super::person::Person;
 use crate::error::{Fault, Refusal};
-use crate::fleet::tests::{Fleet, addresses, recipient, signers};
+use crate::fleet::tests::{Fleet, addresses, founding, recipient, signers};
 use crate::journal::SystemClock;
+use crate::ledger::Signers;
 use crate::protocol::{Reply, Request};
 use crate::session::Recipient;
 use crate::vault::{Custody, FileKeyStore, KeyStore, MemberRoot, MemoryKeyStore, Receiver, Turn, Vault};
@@ -164,6 +165,28 @@ fn v13_fleet_hands_its_keys_to_a_member_that_both_have_named() {
     assert_eq!(person.recover(&four, "right").unwrap(), b"secret");
     assert_eq!(person.start(&four, "wrong").unwrap().remaining, 9);
     assert_eq!(person.remaining(&sites.vaults[2]), 9);
+}
+
+#[test]
+fn v13_fleet_founders_have_their_keys_from_where_they_were_drawn() {
+    let source = Kept::default();
+    let drawn = Custody::create(Box::new(Arc::clone(&source.own)), Box::new(Arc::clone(&source.store))).unwrap();
+    let id = *drawn.fleet();
+    let note = founding(id, 3);
+    let [auditor, operator] = signers().map(|it| *it.verifying_key().as_bytes());
+    let both = Signers { auditor, operator };
+    let hand =
+        |signers: Option<&Signers>, member, key| drawn.hand_over(&note, signers, member, recipient(key).public_key());
+    assert!(matches!(hand(Some(&both), 4, 4), Err(Fault::Key(_))), "it does not name 4");
+    assert!(matches!(hand(Some(&both), 3, 4), Err(Fault::Key(_))), "another key");
+    let swapped = Signers { auditor: [9; 32], ..both };
+    assert!(matches!(hand(Some(&swapped), 3, 3), Err(Fault::Key(_))), "another auditor");
+    let sealed = hand(Some(&both), 3, 3).unwrap();
+    let founder = Kept::default();
+    let custody = founder.receive(&sealed, &Receiver { fleet: id, member: 3 }, &recipient(3)).unwrap();
+    assert!(bool::from(custody.journal_key().ct_eq(drawn.journal_key().expose())));
+    drop(custody);
+    assert_eq!(founder.open().unwrap().fleet(), &id);
 }
 
 #[test]
