@@ -394,7 +394,7 @@ impl Trouble {
     /// Makes a founder's disk.
     fn found(&self, disk: &Disk) {
         let [founding, _] = self.signers.ends();
-        fleet::found(disk.file(LOG), &site::policy(), &site::key(), &FLEET, &founding).expect("an empty disk");
+        fleet::found_on(disk.file(LOG), &site::policy(), &site::key(), &FLEET, &founding).expect("an empty disk");
     }
 
     /// A member begins, with this disk.
@@ -469,7 +469,7 @@ impl Trouble {
             let disk = Disk::new();
             let (policy, key, [_, statement]) = (site::policy(), site::key(), self.signers.ends());
             let signers = policy.signers.as_ref();
-            fleet::join(disk.file(LOG), &policy, &key, &FLEET, next, &statement, signers).expect("it is named");
+            fleet::join_on(disk.file(LOG), &policy, &key, &FLEET, next, &statement, signers).expect("it is named");
             self.settle_at(sim, next, disk, 0);
         }
     }

@@ -5,6 +5,7 @@ mod begin;
 mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use answer::Receiving;
-pub use begin::{found, join};
+pub use begin::{found, found_on, join, join_on};
 
 use super::clocks::Clocks;
 use super::consensus::{Raft, leader_of};
@@ -147,8 +148,17 @@ pub(super) struct Shared {
 }
 
 impl Replica {
-    /// Opens a replica over two stores of bytes, its log, made by [`found`], and its checkpoint, empty at
-    /// first; and runs it on the current tokio runtime.
+    /// Opens the replica whose files [`found`] or [`join`] has made in a folder, and runs it on the current tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Replica::open_on`].
+    pub async fn open(folder: impl AsRef<Path>, member: Member) -> Result<Self, Fault> {
+        let (log, checkpoint) = begin::open_files(folder.as_ref())?;
+        Self::open_on(log, checkpoint, member).await
+    }
+
+    /// [`Replica::open`] over two stores of bytes that stand for the files: the log's, as it was made, and the checkpoint's,
+    /// empty at first.
     ///
     /// # Errors
     /// [`Fault::Anchor`] if what the disk holds is not what the anchor names: such a replica has forgotten what it

@@ -11,7 +11,7 @@ use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft, vote
 use crate::fleet::link::Address;
 use crate::fleet::log;
 use crate::fleet::message::{Refused, Reply, Request};
-use crate::fleet::replica::{found, join};
+use crate::fleet::replica::{found_on, join_on};
 use crate::journal::row::Draft;
 use crate::journal::tests::charge;
 use crate::journal::{Leader, LogId};
@@ -79,7 +79,7 @@ async fn fleet_member_whose_disk_is_lost_is_rebuilt_under_another_number() {
     fleet.stop(3).await;
     let place = fleet.places.get_mut(&3).unwrap();
     (place.log, place.checkpoint) = Default::default();
-    found(place.log.clone(), &policy(), &key(), &FLEET, &founding(FLEET, 3)).unwrap();
+    found_on(place.log.clone(), &policy(), &key(), &FLEET, &founding(FLEET, 3)).unwrap();
     assert!(matches!(fleet.start(3).await, Err(Fault::Anchor(_))), "under its own number it has forgotten (F3)");
     // Checkpoints travel to who joins late.
     fleet.replica(1).checkpoint().await.unwrap();
@@ -103,7 +103,7 @@ async fn fleet_does_not_let_in_who_has_another_key() {
     let four = fleet.next_statement(1, &addresses(1..=4), &signers());
     assert_eq!(fleet.obey(1, &four).await, Ok(Verdict::Done));
     let (place, other) = (Place::default(), Secret::new([8; 32]));
-    join(place.log.clone(), &policy(), &other, &FLEET, 4, &four, policy().signers.as_ref()).unwrap();
+    join_on(place.log.clone(), &policy(), &other, &FLEET, 4, &four, policy().signers.as_ref()).unwrap();
     fleet.places.insert(4, place);
     fleet.start_with(4, other).await.unwrap();
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -245,7 +245,7 @@ fn fleet_is_founded_and_joined_by_statement_alone() {
     let [auditor, _] = signers();
     let nobodys = Policy { signers: None, ..policy() };
     let log = super::Kept::default;
-    let founds = |policy: &Policy, note: &Note| found(log(), policy, &key(), &FLEET, note);
+    let founds = |policy: &Policy, note: &Note| found_on(log(), policy, &key(), &FLEET, note);
     assert_eq!(founds(&policy(), &good), Ok(()));
     assert_eq!(founds(&nobodys, &statement(FLEET, [0; 32], &three)), Ok(()), "where nobody has to sign");
     for (what, note) in [
@@ -256,12 +256,13 @@ fn fleet_is_founded_and_joined_by_statement_alone() {
     ] {
         assert!(matches!(founds(&policy(), &note), Err(Fault::Key(_))), "{what}");
     }
-    let joins = |number, note: &Note| join(log(), &policy(), &key(), &FLEET, number, note, policy().signers.as_ref());
+    let joins =
+        |number, note: &Note| join_on(log(), &policy(), &key(), &FLEET, number, note, policy().signers.as_ref());
     assert_eq!(joins(3, &good), Ok(()));
     assert!(matches!(joins(4, &good), Err(Fault::Key(_))), "it does not name 4");
     assert!(matches!(joins(3, &statement(FLEET, [0; 32], &three)), Err(Fault::Key(_))), "nobody has signed it");
     let used = log();
-    found(used.clone(), &policy(), &key(), &FLEET, &good).unwrap();
-    let again = join(used, &policy(), &key(), &FLEET, 3, &good, policy().signers.as_ref());
+    found_on(used.clone(), &policy(), &key(), &FLEET, &good).unwrap();
+    let again = join_on(used, &policy(), &key(), &FLEET, 3, &good, policy().signers.as_ref());
     assert!(matches!(again, Err(Fault::Storage(_))));
 }

@@ -17,7 +17,7 @@ use redb::backends::InMemoryBackend;
 use sha2::{Digest, Sha256};
 
 use super::link::{Address, Call, Links};
-use super::replica::{Member, Replica, Settings, found, join};
+use super::replica::{Member, Replica, Settings, found_on, join_on};
 use super::tls::LinkKey;
 use crate::error::Fault;
 use crate::journal::{Anchor, Clock, ManualClock, MemoryAnchor};
@@ -174,7 +174,7 @@ impl Fleet {
         let mut fleet = Fleet { net: Arc::default(), clock, id, places: BTreeMap::new() };
         for number in 1..=count {
             let place = Place::default();
-            found(place.log.clone(), &policy(), &key(), &id, &statement).unwrap();
+            found_on(place.log.clone(), &policy(), &key(), &id, &statement).unwrap();
             fleet.places.insert(number, place);
             fleet.start(number).await.unwrap();
         }
@@ -200,7 +200,7 @@ impl Fleet {
     /// Makes the place of one who joins by a statement, and starts it.
     pub(crate) async fn join(&mut self, number: u64, statement: &Note) -> Result<(), Fault> {
         let place = Place::default();
-        join(place.log.clone(), &policy(), &key(), &self.id, number, statement, policy().signers.as_ref())?;
+        join_on(place.log.clone(), &policy(), &key(), &self.id, number, statement, policy().signers.as_ref())?;
         self.places.insert(number, place);
         self.start(number).await
     }
