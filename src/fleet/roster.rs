@@ -60,7 +60,7 @@ impl Roster {
                 let next = named(statement);
                 let stays = |number, at: &Address| next.get(number).is_some_and(|it| it.link_key == at.link_key);
                 self.gone
-                    .extend(self.named.iter().filter(|(number, at)| !stays(*number, *at)).map(|(number, _)| number));
+                    .extend(self.named.iter().filter(|(number, at)| !stays(*number, at)).map(|(number, _)| number));
                 self.hash = statement_hash(statement);
                 self.named = next;
             }

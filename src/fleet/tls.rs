@@ -280,8 +280,11 @@ impl Signer for Own {
     }
 }
 
+/// Whether whoever has this key may be at the other end.
+type Known = dyn Fn(&[u8; 32]) -> bool + Send + Sync;
+
 /// Decides who may be at the other end.
-struct Others(Box<dyn Fn(&[u8; 32]) -> bool + Send + Sync>);
+struct Others(Box<Known>);
 
 impl std::fmt::Debug for Others {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
