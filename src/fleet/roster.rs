@@ -41,6 +41,11 @@ impl Roster {
         &self.gone
     }
 
+    /// Whom the last statement names.
+    pub(super) fn into_named(self) -> BTreeMap<u64, Address> {
+        self.named
+    }
+
     /// Whether a statement may follow the last: no number comes back, and none changes its key.
     pub(super) fn may_be_followed_by(&self, members: &BTreeMap<u64, Address>) -> bool {
         members.iter().all(|(number, at)| self.may_have(*number, at))

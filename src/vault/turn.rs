@@ -392,7 +392,9 @@ impl Vault {
 /// What is said of keys that are not those of which the journal knows.
 pub(super) fn other_keys() -> Fault {
     Fault::Key(
-        "another vault of this fleet has turned to other keys of the same serial number; take those from it".to_owned(),
+        "another vault of this fleet has turned to other keys of the same serial number; have it hand those over, into an \
+         empty key store"
+            .to_owned(),
     )
 }
 

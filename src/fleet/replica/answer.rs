@@ -165,14 +165,15 @@ impl Replica {
             return Ok(true);
         }
         let Shared { log, machine, .. } = &*self.0;
+        let (applied, mut roster) = machine.roster()?;
+        let first = applied.map_or(0, |it| it.index + 1);
         if let Some(place) = previous
+            && place.id.index >= first
             && log.chain_at(&place.id)?.is_none()
         {
             // They do not go on from here, and are not taken for that.
             return Ok(true);
         }
-        let (applied, mut roster) = machine.roster()?;
-        let first = applied.map_or(0, |it| it.index + 1);
         let next = previous.map_or(0, |it| it.id.index + 1);
         let rows = if first < next { log.rows(first, next)? } else { Vec::new() };
         let beyond = entries.iter().filter(|entry| entry.log_id.index >= first);

@@ -19,19 +19,23 @@ use crate::transparency::Note;
 const ROWS_BEHIND: u64 = 100;
 
 impl Replica {
-    /// Whether this one is a member, as far as this replica knows.
+    /// Whether this one may speak here.
     pub(super) fn knows(&self, number: u64) -> bool {
-        self.addresses().contains_key(&number)
+        let metrics = self.0.raft.metrics();
+        let is_member = metrics.borrow().membership_config.membership().get_node(&number).is_some();
+        is_member || self.addresses().contains_key(&number)
     }
 
-    /// The member that is known by this key.
+    /// Who is known by this key, and may speak here.
     pub fn member_of(&self, link_key: &[u8; 32]) -> Option<u64> {
         self.addresses().into_iter().find(|(_, at)| at.link_key == *link_key).map(|(number, _)| number)
     }
 
-    /// Who is a member, by this replica's log, and by those who were named to it while it heard no leader.
+    /// Who may speak here: the members, by this replica's log; those whom the last statement names, who are to be; and those
+    /// who were named to it while it heard no leader.
     pub(super) fn addresses(&self) -> BTreeMap<u64, Address> {
         let mut addresses = self.0.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        addresses.extend(self.0.machine.roster().map(|(_, roster)| roster.into_named()).unwrap_or_default());
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow();
         addresses.extend(metrics.membership_config.membership().nodes().map(|(number, at)| (*number, at.clone())));
@@ -116,10 +120,10 @@ impl Replica {
     /// As the leader, goes the next step from the members that there are to those that the last statement names.
     pub(super) async fn change_members(&self) -> Result<(), Fault> {
         let Shared { number, raft, machine, settings, .. } = &*self.0;
+        let (_, roster) = machine.roster()?;
         let change = {
             let metrics = raft.metrics();
             let metrics = metrics.borrow();
-            let (_, roster) = machine.roster()?;
             // What is under way is waited for.
             if metrics.current_leader != Some(*number) || roster.membership != *metrics.membership_config.membership() {
                 return Ok(());

@@ -348,7 +348,7 @@ impl Replica {
             match answer {
                 Some(reply @ (Reply::Taken | Reply::Confirmed(_))) => return Ok(reply),
                 Some(Reply::Refused(Refused::Members)) => {
-                    let why = "it does not follow the last one, or a number comes back or changes its key";
+                    let why = "both signers have not signed it, or in it a number comes back or changes its key";
                     return Err(Fault::Statement(why.to_owned()));
                 }
                 Some(Reply::Refused(why @ (Refused::Malformed | Refused::Foreign | Refused::Fork))) => {

@@ -238,6 +238,32 @@ async fn f10_fleet_takes_no_membership_that_no_statement_allows() {
     assert!(matches!(send(last, vec![done]).await, Reply::Appended { .. }));
 }
 
+/// What openraft takes to match, because it is committed, is no way around the statements.
+#[tokio::test(start_paused = true)]
+async fn f10_fleet_takes_no_membership_behind_rows_that_have_left() {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    for round in 0..1100u32 {
+        fleet.replica(1).commit(vec![charge((round % 100) as u8, 1)]).await.unwrap();
+    }
+    fleet.replica(1).checkpoint().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for other in [2, 3] {
+        fleet.stop(other).await;
+    }
+    let last = fleet.replica(1).end_of_log().unwrap();
+    let vote = vote_for(Leader { term: 50, member: 3 }, true);
+    let old = log::Place { id: LogId { leader: last.id.leader, index: 3 }, chain: [1; 32] };
+    let entries = (4..=last.id.index + 1).map(|index| match index {
+        it if it > last.id.index => entry(it, membership(&[&[1, 2, 3]], addresses(1..=4))),
+        it => Entry { log_id: to_raft(LogId { leader: last.id.leader, index: it }), payload: EntryPayload::Blank },
+    });
+    let request = Request::Append { vote, previous: Some(old), commit: None, entries: entries.collect() };
+    let reply = fleet.replica(1).handle(3, &request.encode(1_000)).await;
+    assert_eq!(Reply::decode(&reply).unwrap().what, Reply::Refused(Refused::Members));
+    assert_eq!(fleet.replica(1).end_of_log(), Some(last));
+}
+
 #[test]
 fn fleet_is_founded_and_joined_by_statement_alone() {
     let three = addresses(1..=3);
