@@ -563,6 +563,7 @@ fn every_printable_type_was_printed(printed: &BTreeSet<String>) {
             let channels = ["session", "transfer.rs", "export.rs", "import.rs"].into_iter().any(name);
             let compiled = (cfg!(feature = "channel") || !channels)
                 && (cfg!(feature = "transparency") || !name("transparency"))
+                && (cfg!(all(feature = "channel", feature = "transparency")) || !name("handover.rs"))
                 && (cfg!(feature = "http") || !name("http.rs"))
                 && (cfg!(feature = "fleet") || !name("fleet"))
                 && (cfg!(feature = "planted") || !name("planted.rs"));
