@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use super::Vault;
 use super::custody::{Custody, Keeper, KeyStore};
 use super::keys::FleetSecrets;
-use super::member_root::{MemberRoot, read_epochs, write_epochs};
+use super::member_root::{Epochs, MemberRoot, boxed, read_epochs, write_epochs};
 use super::ring::Ring;
 use super::turn::older_copy;
 use crate::error::Fault;
@@ -32,7 +32,7 @@ use crate::limits::KEYS_MAX;
 use crate::session::{self, PUBLIC_KEY_LEN, Recipient};
 use crate::transparency::{Note, Order, Statement};
 use crate::wire::{Invalid, Reader, Writer};
-use crate::wrap::{EpochKey, EpochKeys, RootSource};
+use crate::wrap::{EpochKeys, RootSource};
 
 const VERSION: u8 = 1;
 const HANDOVER: &[u8] = b"strongroom hand over v1";
@@ -55,13 +55,13 @@ impl Receiver {
 /// What is in a message.
 struct Handed {
     secrets: Box<FleetSecrets>,
-    /// In order of number, the newest last.
-    epochs: Vec<(u32, EpochKey)>,
+    /// The newest last.
+    epochs: Epochs,
 }
 
 impl Handed {
     fn of(secrets: &FleetSecrets, root: &dyn RootSource, epochs: &EpochKeys) -> Result<Self, Fault> {
-        let epochs = epochs.epochs().map(|epoch| Ok((epoch, root.derive(epoch)?)));
+        let epochs = epochs.epochs().map(|epoch| Ok((epoch, boxed(root.derive(epoch)?.expose()))));
         Ok(Handed { secrets: secrets.same(), epochs: epochs.collect::<Result<_, Fault>>()? })
     }
 

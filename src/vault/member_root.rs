@@ -22,7 +22,8 @@ pub struct MemberRoot {
     store: Mutex<Box<dyn KeyStore>>,
 }
 
-type Epochs = Vec<(u32, EpochKey)>;
+/// In order of number. Boxed, since a vector that grows leaves behind what was in it.
+pub(super) type Epochs = Vec<(u32, Box<EpochKey>)>;
 
 impl MemberRoot {
     /// Over the member's own source, and a place for what is sealed under it.
@@ -111,9 +112,7 @@ impl RootSource for MemberRoot {
             _ => {}
         }
         epochs.retain(|(held, _)| *held != epoch);
-        let mut own = Secret::new([0; 64]);
-        own.expose_mut().copy_from_slice(key.expose());
-        epochs.push((epoch, own));
+        epochs.push((epoch, boxed(key.expose())));
         epochs.sort_by_key(|(epoch, _)| *epoch);
         self.write(&**store, &epochs)
     }
@@ -132,29 +131,35 @@ impl RootSource for MemberRoot {
 
     fn derive(&self, epoch: u32) -> Result<EpochKey, Fault> {
         let found = self.read(&**self.store())?.into_iter().find(|(held, _)| *held == epoch);
-        found.map(|(_, key)| key).ok_or_else(|| Fault::Key(format!("epoch {epoch} has no key among those handed over")))
+        found
+            .map(|(_, key)| Secret::new(*key.expose()))
+            .ok_or_else(|| Fault::Key(format!("epoch {epoch} has no key among those handed over")))
     }
 }
 
-pub(super) fn write_epochs(writer: &mut Writer, epochs: &[(u32, EpochKey)]) {
+/// A key that is filled in where it stays.
+pub(super) fn boxed(key: &[u8; 64]) -> Box<EpochKey> {
+    let mut boxed = Box::new(Secret::new([0; 64]));
+    boxed.expose_mut().copy_from_slice(key);
+    boxed
+}
+
+pub(super) fn write_epochs(writer: &mut Writer, epochs: &Epochs) {
     writer.u16(epochs.len() as u16);
     for (epoch, key) in epochs {
         writer.u32(*epoch).bytes(key.expose());
     }
 }
 
-pub(super) fn read_epochs(reader: &mut Reader<'_>) -> Result<Vec<(u32, EpochKey)>, Invalid> {
+pub(super) fn read_epochs(reader: &mut Reader<'_>) -> Result<Epochs, Invalid> {
     let count = Some(usize::from(reader.u16()?)).filter(|it| *it <= KEYS_MAX).ok_or(Invalid)?;
-    // Room for all, so that none is left behind by a growing vector.
-    let mut epochs = Vec::with_capacity(count);
+    let mut epochs = Epochs::with_capacity(count);
     for _ in 0..count {
         let (epoch, bytes) = (reader.u32()?, reader.array::<64>()?);
         if epochs.last().is_some_and(|(before, _)| *before >= epoch) {
             return Err(Invalid);
         }
-        let mut key = Secret::new([0; 64]);
-        key.expose_mut().copy_from_slice(bytes);
-        epochs.push((epoch, key));
+        epochs.push((epoch, boxed(bytes)));
     }
     Ok(epochs)
 }
