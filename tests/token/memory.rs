@@ -62,6 +62,8 @@ pub(crate) fn child(name: &str, hsm: &Hsm) -> ExitCode {
     let key = source.derive(2).unwrap();
     if name == "token" {
         let vault = strongroom::vault::Vault::open_as_made(config_over(&folder, source)).unwrap();
+        // To the root that was put there beside its own.
+        assert_eq!(vault.rotate(strongroom::vault::Turn::Epoch).unwrap(), 2);
         assert_eq!(vault.keys().unwrap().epochs.last().unwrap().epoch, 2);
         Person::new("ada").recover(&vault, "one");
         vault.rewrap(strongroom::vault::Pace::unbounded()).run(|_| {}).unwrap();
