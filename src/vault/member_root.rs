@@ -16,7 +16,7 @@ const PURPOSE: &str = "member epochs";
 const VERSION: u8 = 1;
 
 /// A source of root keys for a member that was handed the keys of epochs: it has no root of theirs, and keeps them sealed
-/// under one of its own, made anew whenever an epoch is destroyed, so that no older copy of the store opens again.
+/// under one of its own, made anew with every change of them, so that no older copy of the store opens again.
 pub struct MemberRoot {
     own: Box<dyn RootSource>,
     store: Mutex<Box<dyn KeyStore>>,

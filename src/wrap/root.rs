@@ -52,8 +52,7 @@ pub trait RootSource: Send + Sync {
     /// # Errors
     /// [`Fault::Key`] if another key of an epoch up to `used` is held, or this is a source of roots, which takes none from
     /// elsewhere; [`Fault::Storage`].
-    fn take(&self, epoch: u32, key: &EpochKey, used: u32) -> Result<(), Fault> {
-        let _ = used;
+    fn take(&self, epoch: u32, key: &EpochKey, _used: u32) -> Result<(), Fault> {
         if self.epochs()?.contains(&epoch) && bool::from(self.derive(epoch)?.ct_eq(key.expose())) {
             return Ok(());
         }

@@ -55,8 +55,8 @@ pub struct Settings {
     /// Between two signs of life of a leader. Also the longest that one message to a member may take: above the longest
     /// round trip between sites, with a write to a disk in it.
     pub heartbeat: Duration,
-    /// Without a sign of life for between this and twice this long, a replica stands for election. At least three
-    /// heartbeats.
+    /// Without a sign of life of its leader for three to four times this long, a replica stands for election: a promise to
+    /// the leader lasts twice this long, and chance adds once or twice. At least three heartbeats.
     pub election: Duration,
     /// After which a batch that is not known to be committed is given up: whoever asked repeats it.
     pub patience: Duration,
