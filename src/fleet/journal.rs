@@ -12,6 +12,7 @@ use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::{Committed, Journal};
 use crate::ledger::{Command, Policy, State};
+use crate::session::PUBLIC_KEY_LEN;
 use crate::wrap::Sealed;
 
 /// What a vault's thread waits for.
@@ -32,7 +33,9 @@ impl Waits for Handle {
 /// The journal of a fleet, as one of its replicas has it.
 ///
 /// The vault over it evaluates here what was charged on a majority: a receipt comes from this replica's own state, which
-/// has by then applied it. Its calls block; they are for threads of the vault, never for those of the runtime.
+/// has by then applied it. Its calls block; they are for threads of the vault, never for those of the runtime. Copies are of
+/// one journal.
+#[derive(Clone)]
 pub struct Fleet {
     replica: Replica,
     waits: Arc<dyn Waits>,
@@ -47,6 +50,28 @@ impl Fleet {
     /// The replica.
     pub fn replica(&self) -> &Replica {
         &self.replica
+    }
+
+    /// Asks the other members, one after the other, for the fleet's keys, sealed to this channel key, until `take` accepts
+    /// what one has sent. Whether it did.
+    ///
+    /// # Errors
+    /// [`Fault::Latched`] once the replica has stopped.
+    pub fn take_keys(
+        &self,
+        public_key: &[u8; PUBLIC_KEY_LEN],
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Result<bool, Fault> {
+        for member in self.replica.others() {
+            let (replica, public_key) = (self.replica.clone(), *public_key);
+            let sealed = self.wait(async move { Ok(replica.keys_of(member, &public_key).await) })?;
+            match sealed.map(|sealed| take(&sealed)) {
+                Some(Ok(())) => return Ok(true),
+                Some(Err(fault)) => tracing::debug!(%fault, member, "keys of another member are not taken"),
+                None => {}
+            }
+        }
+        Ok(false)
     }
 
     /// The result of work on the replica. Work that is given up on the way has none.

@@ -12,6 +12,7 @@ use super::log::Place;
 use super::row::{FRAME_LEN, read_entry, write_entry};
 use crate::journal::{Leader, LogId};
 use crate::limits::{BATCH_MAX, ROW_MAX};
+use crate::session::PUBLIC_KEY_LEN;
 use crate::wire::{Invalid, Reader, Writer};
 
 /// Version of the messages.
@@ -22,6 +23,8 @@ pub(super) const ENTRIES_BYTES: usize = 4 << 20;
 const ENTRIES_MAX: u32 = 4096;
 /// Longest message, in bytes.
 pub const MESSAGE_MAX: usize = ENTRIES_BYTES + ROW_MAX + FRAME_LEN + 1024;
+/// Longest sealed keys of a fleet.
+const KEYS_BYTES: usize = 256 << 10;
 /// Longest head of a checkpoint.
 const HEAD_MAX: usize = 4 << 20;
 
@@ -44,6 +47,8 @@ pub(super) enum Request {
     Members,
     /// Of a leader, to who is to join: have you the fleet's key and policy?
     Prove,
+    /// Of any member, for itself: the fleet's keys, sealed to its channel key.
+    Keys { public_key: Box<[u8; PUBLIC_KEY_LEN]> },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub(super) enum Reply {
     Members(BTreeMap<u64, Address>),
     /// A MAC over the replica's number and policy.
     Proof([u8; 32]),
+    /// The fleet's keys, sealed to who has asked.
+    Keys(Vec<u8>),
     /// It is turned down.
     Refused(Refused),
 }
@@ -154,6 +161,7 @@ impl Request {
             Request::Append { entries, .. } => entries.iter().map(size_of_entry).sum(),
             Request::Propose { content, .. } => content.len(),
             Request::CheckpointBegins { head: bytes, .. } | Request::CheckpointPart { part: bytes, .. } => bytes.len(),
+            Request::Keys { public_key } => public_key.len(),
             Request::Vote { .. }
             | Request::Confirm
             | Request::CheckpointEnds { .. }
@@ -202,6 +210,9 @@ impl Request {
             Request::Prove => {
                 writer.u8(9);
             }
+            Request::Keys { public_key } => {
+                writer.u8(10).bytes(&**public_key);
+            }
         }
     }
 
@@ -237,6 +248,7 @@ impl Request {
                 7 => Request::CheckpointEnds { vote: read_vote(reader)? },
                 8 => Request::Members,
                 9 => Request::Prove,
+                10 => Request::Keys { public_key: Box::new(*reader.array()?) },
                 _ => return Err(Invalid),
             })
         })
@@ -276,6 +288,9 @@ impl Reply {
             Reply::Proof(mac) => {
                 writer.u8(12).bytes(mac);
             }
+            Reply::Keys(sealed) => {
+                writer.u8(13).counted(sealed);
+            }
             Reply::Refused(why) => {
                 writer.u8(10).u8(Refused::ALL.iter().position(|it| it == why).unwrap_or_default() as u8);
             }
@@ -303,6 +318,7 @@ impl Reply {
                 10 => Reply::Refused(*Refused::ALL.get(usize::from(reader.u8()?)).ok_or(Invalid)?),
                 11 => Reply::Members(read_addresses(reader)?),
                 12 => Reply::Proof(*reader.array()?),
+                13 => Reply::Keys(reader.counted(KEYS_BYTES)?.to_vec()),
                 _ => return Err(Invalid),
             })
         })

@@ -78,7 +78,7 @@ pub use link::{Address, Call, Links};
 pub use message::MESSAGE_MAX;
 #[cfg(feature = "planted")]
 pub use planted::{Mistake, plant};
-pub use replica::{Member, Replica, Settings, Status, found, found_on, join, join_on};
+pub use replica::{Hands, Member, Replica, Settings, Status, found, found_on, join, join_on};
 pub use stream::{Dialled, Dials, Streams, serve};
 pub use tls::{Acceptor, LinkKey, TcpDials, Tls};
 

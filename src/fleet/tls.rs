@@ -49,6 +49,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// What a member proves itself by on links. Wiped on drop.
+#[derive(Clone)]
 pub struct LinkKey(Arc<ed25519_dalek::SigningKey>);
 
 impl LinkKey {
@@ -205,24 +206,34 @@ impl Acceptor {
 }
 
 /// Opens streams to members over TCP and TLS.
-pub struct TcpDials(Tls);
+pub struct TcpDials {
+    tls: Tls,
+    elsewhere: BTreeMap<u64, String>,
+}
 
 impl TcpDials {
     /// From the member whose TLS this is.
     pub fn new(tls: Tls) -> Self {
-        TcpDials(tls)
+        TcpDials { tls, elsewhere: BTreeMap::new() }
+    }
+
+    /// From the member whose TLS this is, where some members are not reached at the names that statements give them, but at
+    /// these. Who answers there is known by its key all the same.
+    pub fn elsewhere(tls: Tls, elsewhere: BTreeMap<u64, String>) -> Self {
+        TcpDials { tls, elsewhere }
     }
 }
 
 impl Dials for TcpDials {
     type Stream = client::TlsStream<TcpStream>;
 
-    fn dial<'a>(&'a self, _: u64, address: &'a Address) -> Dialled<'a, Self::Stream> {
+    fn dial<'a>(&'a self, member: u64, address: &'a Address) -> Dialled<'a, Self::Stream> {
         Box::pin(async move {
             let dialled = async {
-                let stream = TcpStream::connect(&address.name).await?;
+                let name = self.elsewhere.get(&member).unwrap_or(&address.name);
+                let stream = TcpStream::connect(name).await?;
                 stream.set_nodelay(true)?;
-                self.0.connect(stream, address).await
+                self.tls.connect(stream, address).await
             };
             tokio::time::timeout(HANDSHAKE_WAIT, dialled).await?
         })

@@ -111,6 +111,26 @@ fn check_named(statement: &Statement, to: &Receiver, public_key: &[u8; PUBLIC_KE
     }
 }
 
+/// Keys that are held are not replaced by older ones (V14).
+fn check_newer(handed: &FleetSecrets, held: &FleetSecrets) -> Result<(), Fault> {
+    if handed.serial > held.serial {
+        return Ok(());
+    }
+    Err(Fault::Key("these keys are not newer than those that are held".to_owned()))
+}
+
+impl Keeper {
+    /// Keeps the keys of epochs that were handed over, where those up to `used` are in use; all that are there then.
+    fn take_epochs(&self, epochs: &Epochs, used: u32) -> Result<Arc<EpochKeys>, Fault> {
+        epochs.iter().try_for_each(|(epoch, key)| self.root.take(*epoch, key, used))?;
+        Ok(Arc::new(EpochKeys::load(&*self.root, newest_of(epochs))?))
+    }
+}
+
+fn newest_of(epochs: &Epochs) -> u32 {
+    epochs.last().map_or(0, |(epoch, _)| *epoch)
+}
+
 impl Vault {
     /// This vault's keys for another member, sealed to its attested channel key.
     ///
@@ -139,20 +159,14 @@ impl Vault {
     pub fn take_keys(&self, sealed: &[u8], member: u64, recipient: &Recipient) -> Result<(), Fault> {
         let Handed { secrets, epochs } = Handed::open(sealed, &Receiver { fleet: self.fleet, member }, recipient)?;
         let keeper = self.keeper();
-        if secrets.serial <= self.ring().secrets.serial {
-            return Err(Fault::Key("these keys are not newer than those that are held".to_owned()));
-        }
+        check_newer(&secrets, &self.ring().secrets)?;
         let mut known = 0;
         self.journal.read(&mut |state| known = state.keys_serial())?;
         if secrets.serial < known {
             return Err(older_copy());
         }
         let used = self.ring().epochs.newest();
-        for (epoch, key) in &epochs {
-            keeper.root.take(*epoch, key, used)?;
-        }
-        let newest = epochs.last().map_or(0, |(epoch, _)| *epoch);
-        let epochs = Arc::new(EpochKeys::load(&*keeper.root, newest)?);
+        let epochs = keeper.take_epochs(&epochs, used)?;
         let serial = secrets.serial;
         let sealed = secrets.seal(&epochs)?;
         let ring = Ring::new(&self.policy, secrets, epochs, self.bundles())?;
@@ -205,9 +219,24 @@ impl Custody {
         }
         let Handed { secrets, epochs } = Handed::open(sealed, to, recipient)?;
         root.begin(&epochs)?;
-        let newest = epochs.last().map_or(0, |(epoch, _)| *epoch);
-        let epochs = Arc::new(EpochKeys::load(&root, newest)?);
+        let epochs = Arc::new(EpochKeys::load(&root, newest_of(&epochs))?);
         store.write(&secrets.seal(&epochs)?)?;
         Ok(Custody { keeper: Keeper { root: Box::new(root), store }, epochs, secrets })
+    }
+
+    /// Takes the keys that another vault of the fleet has turned to, before a vault runs over these:
+    /// [`Vault::take_keys`].
+    ///
+    /// # Errors
+    /// As [`Vault::take_keys`], but for the journal's faults.
+    pub fn take_keys(&mut self, sealed: &[u8], member: u64, recipient: &Recipient) -> Result<(), Fault> {
+        let to = Receiver { fleet: self.secrets.fleet, member };
+        let Handed { secrets, epochs } = Handed::open(sealed, &to, recipient)?;
+        check_newer(&secrets, &self.secrets)?;
+        let epochs = self.keeper.take_epochs(&epochs, self.epochs.newest())?;
+        self.keeper.store.write(&secrets.seal(&epochs)?)?;
+        tracing::info!(serial = secrets.serial, "keys were taken that another vault has turned to");
+        (self.epochs, self.secrets) = (epochs, secrets);
+        Ok(())
     }
 }

@@ -46,6 +46,8 @@ mod enrol;
 mod evaluate;
 #[cfg(feature = "channel")]
 mod export;
+#[cfg(feature = "fleet")]
+mod follow;
 mod grant;
 #[cfg(all(feature = "channel", feature = "transparency"))]
 mod handover;

@@ -12,6 +12,7 @@ use std::fmt;
 
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
+use strongroom::ledger;
 
 use crate::diary::{Asked, Event, Lives, Told};
 use crate::life::{Life, Limits, Record};
@@ -40,6 +41,20 @@ impl fmt::Display for Counters {
             _ => "no record",
         };
         write!(f, "{record} of generation {generation}, spent {spent}, cleared {cleared}, began {began}, owed {owed}")
+    }
+}
+
+impl From<&ledger::Account> for Counters {
+    fn from(account: &ledger::Account) -> Self {
+        Counters {
+            spent: account.spent(),
+            cleared: account.cleared(),
+            generation: account.generation(),
+            began: account.began(),
+            owed: account.owed(),
+            live: account.is_live(),
+            destroyed: *account.record() == ledger::Record::Destroyed,
+        }
     }
 }
 
@@ -92,6 +107,26 @@ pub(crate) fn audit(lives: &Lives, store: impl Fn(&AccountId) -> Counters, limit
 }
 
 impl Audited {
+    /// Says what the auditor saw; whether it found nothing.
+    pub(crate) fn tell(&self) -> bool {
+        let Audited { accounts, told, unknown, enrolled, recovered, removed, guesses, wrong, .. } = self;
+        println!(
+            "audited {accounts} accounts: {told} answers, {unknown} requests of which nobody knows; {enrolled} enrolled, \
+             {recovered} recovered, {removed} removed; {guesses} guesses evaluated, {wrong} of them wrong"
+        );
+        let refused = self.refused.iter().map(|(code, times)| match Refusal::from_code(*code) {
+            Some(refusal) => format!("{refusal:?} {times}"),
+            None => format!("{code} {times}"),
+        });
+        let refused = refused.collect::<Vec<_>>().join(", ");
+        println!("refused: {refused}; lives of one account followed at once: {}", self.most_lives);
+        for finding in self.findings.iter().take(5) {
+            println!("FINDING {finding}");
+        }
+        println!("{} findings", self.findings.len());
+        self.findings.is_empty()
+    }
+
     fn count(&mut self, events: &[Event]) {
         for event in events {
             match event {

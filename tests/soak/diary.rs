@@ -174,6 +174,19 @@ pub(crate) fn read(text: &str, lives: &mut Lives) -> Result<(), String> {
     Ok(())
 }
 
+/// What is written in the diaries of a folder.
+pub(crate) fn read_all(folder: &Path) -> Result<Lives, String> {
+    let words = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut paths: Vec<_> = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<_, _>>).map_err(words)?;
+    // The roll call goes on where the others ended.
+    paths.sort_by_key(|entry: &std::fs::DirEntry| (entry.file_name() == "roll-call.diary", entry.file_name()));
+    let mut lives = Lives::new();
+    for entry in paths {
+        read(&std::fs::read_to_string(entry.path()).map_err(words)?, &mut lives)?;
+    }
+    Ok(lives)
+}
+
 /// A diary that is being written: of one account after the other.
 pub(crate) struct Diary(BufWriter<File>);
 

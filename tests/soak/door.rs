@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::dice::Dice;
 use crate::flood::Kind;
 use crate::front::caller::Caller;
-use crate::people::{self, World};
+use crate::people::{self, Serving, World};
 use crate::run::{PEOPLE, diary};
 use crate::server::{self, Server};
 
@@ -52,10 +52,10 @@ pub(crate) async fn run(
     kinds: &[(Kind, &'static str)],
     nice: u8,
 ) -> Result<bool, Box<dyn Error>> {
-    let (serve, serving) = watch::channel(None);
-    let world = Arc::new(World::new(serving));
+    let (serve, serving) = watch::channel(Serving::Nobody);
+    let world = Arc::new(World::new(serving, server::admission_key()));
     let server = Server::start(arguments, &folder.join("server.log"))?;
-    serve.send_replace(Some((0, format!("http://127.0.0.1:{}", server.port))));
+    serve.send_replace(Serving::One(0, format!("http://127.0.0.1:{}", server.port)));
     let mut lives = Vec::new();
     for person in 0..PEOPLE {
         // As phones come: each from an address of its own, each request on a connection of its own.

@@ -22,20 +22,31 @@ use crate::diary::{Asked, Event, Told};
 use crate::dice::Dice;
 use crate::front::caller::{Caller, Unanswered};
 use crate::front::{now_s, token};
-use crate::server;
 
 /// Before a request is sent again, or the next thing is done.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Requests of an account that may be on their way unanswered; more wait for the server's end.
+/// Requests of an account that may be on their way unanswered; more wait for the server's end. Before a fleet, where nothing
+/// ends what was asked, such an account is left.
 const ADRIFT_MAX: usize = 3;
 
-/// Which server there is: how many there were before it, and where it listens.
-pub(crate) type Serving = Option<(u64, String)>;
+/// Who answers.
+#[derive(Clone)]
+#[allow(dead_code, reason = "one server's tests know no fleet, and a fleet's no single server")]
+pub(crate) enum Serving {
+    Nobody,
+    /// One server: how many there were before it, and where it listens. What the earlier ones have not answered is not done
+    /// any more.
+    One(u64, String),
+    /// Any of a fleet's members. What one has not answered, or said to be busy at, may be done at any later time.
+    Fleet(Arc<[String]>),
+}
 
 /// What everybody shares.
 pub(crate) struct World {
     serving: watch::Receiver<Serving>,
     key: SigningKey,
+    /// Who is asked next, of a fleet.
+    turn: AtomicU64,
     in_peace: Mutex<HashSet<u64>>,
     over: AtomicBool,
     busy: AtomicU64,
@@ -45,10 +56,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(serving: watch::Receiver<Serving>) -> Self {
+    /// Before these, admitted by that key.
+    pub(crate) fn new(serving: watch::Receiver<Serving>, key: SigningKey) -> Self {
         World {
             serving,
-            key: server::admission_key(),
+            key,
+            turn: AtomicU64::new(0),
             in_peace: Mutex::default(),
             over: AtomicBool::new(false),
             busy: AtomicU64::new(0),
@@ -115,6 +128,9 @@ struct Page<'a> {
     adrift: Vec<(u32, u64)>,
 }
 
+/// The server number of a fleet: what it has not answered is not settled by any later one.
+const NEVER_OVER: u64 = u64::MAX;
+
 /// What a reply says.
 enum Said {
     Told(Told),
@@ -169,11 +185,19 @@ impl<'a> Account<'a> {
         let mut serving = self.world.serving.clone();
         loop {
             let now = serving.borrow_and_update().clone();
-            if let Some((number, address)) = now {
-                let mut page = self.page();
-                page.settle(number, &held(&self.world.in_peace));
-                if page.adrift.len() < ADRIFT_MAX {
-                    return Ok((number, address));
+            match now {
+                Serving::Nobody => {}
+                Serving::One(number, address) => {
+                    let mut page = self.page();
+                    page.settle(number, &held(&self.world.in_peace));
+                    if page.adrift.len() < ADRIFT_MAX {
+                        return Ok((number, address));
+                    }
+                }
+                Serving::Fleet(_) if self.page().adrift.len() >= ADRIFT_MAX => return Err(Ended),
+                Serving::Fleet(members) => {
+                    let turn = self.world.turn.fetch_add(1, Ordering::Relaxed) as usize;
+                    return Ok((NEVER_OVER, members[turn % members.len()].clone()));
                 }
             }
             serving.changed().await.map_err(|_| Ended)?;
@@ -226,7 +250,11 @@ impl<'a> Account<'a> {
             }
             Ok((Said::Again, _)) => {
                 self.world.busy.fetch_add(1, Ordering::Relaxed);
-                page.write(Event::Unknown(number));
+                if server == NEVER_OVER {
+                    page.adrift.push((number, server));
+                } else {
+                    page.write(Event::Unknown(number));
+                }
             }
             Ok((Said::Odd(words), _)) | Err(Unanswered::Odd(words)) => {
                 page.write(Event::Odd(number, words));

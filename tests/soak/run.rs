@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use nix::sys::signal::Signal;
-use strongroom::error::Refusal;
 use strongroom::vault::Vault;
 use tokio::sync::watch;
 
 use crate::audit::{Audited, Counters, audit};
 use crate::controls;
-use crate::diary::{self, Diary, Lives};
+use crate::diary::{self, Diary};
 use crate::dice::Dice;
 use crate::disk::Mood;
 use crate::door;
@@ -53,7 +52,7 @@ pub(crate) fn main() -> ExitCode {
             Ok(true)
         }
         ["door"] => door(mount::of_our_own().is_ok()),
-        ["audit", folder] => audited(Path::new(folder)).map(|audited| told(&audited)),
+        ["audit", folder] => audited(Path::new(folder)).map(|audited| audited.tell()),
         [] => soak(),
         _ => Err("either nothing, or one of: door, audit FOLDER".into()),
     };
@@ -79,7 +78,7 @@ fn soak() -> Outcome<bool> {
     let folder = tempfile::Builder::new().prefix("strongroom-soak-").tempdir()?;
     println!("\na server under {PEOPLE} people for {minutes} minutes");
     let rounds = Rounds::new(folder.path(), false, mounts.is_ok())?;
-    let right = rounds.run(Duration::from_secs_f64(60.0 * minutes)).map(|audited| told(&audited));
+    let right = rounds.run(Duration::from_secs_f64(60.0 * minutes)).map(|audited| audited.tell());
     if !matches!(right, Ok(true)) {
         println!("what is left of it: {}", folder.keep().display());
         return right;
@@ -108,7 +107,7 @@ fn door(mounts: bool) -> Outcome<bool> {
     let arguments = server::Arguments { core, of_address: door::OF_ADDRESS, ..rounds.arguments.clone() };
     let answered = door::run(folder.path(), &arguments, &Kind::ALL, 10)?;
     copied(&rounds.arguments.folder, &folder.path().join(LEFT))?;
-    let right = told(&audited(folder.path())?) && answered;
+    let right = audited(folder.path())?.tell() && answered;
     let (vault, mut spent) = (opened(folder.path())?, 0);
     vault.read(&mut |state| spent = state.account(&flood::ONE).map_or(0, |it| it.spent()))?;
     println!("the flood for one account had {spent} attempts");
@@ -210,8 +209,8 @@ impl Rounds {
 
     #[tokio::main]
     async fn run(mut self, length: Duration) -> Outcome<Audited> {
-        let (serve, serving) = watch::channel(None);
-        let world = Arc::new(World::new(serving));
+        let (serve, serving) = watch::channel(Serving::Nobody);
+        let world = Arc::new(World::new(serving, server::admission_key()));
         let (caller, mut lives) = (Caller::default(), Vec::new());
         for person in 0..PEOPLE {
             let diary = Diary::create(&diary(&self.folder, &person.to_string()))?;
@@ -243,7 +242,7 @@ impl Rounds {
 
         // The last server has no fault, and everybody finishes what they have begun.
         let server = self.start(self.arguments.clone())?;
-        serve.send_replace(Some((number, address(&server))));
+        serve.send_replace(Serving::One(number, address(&server)));
         world.end();
         let finished = async {
             let mut settled: Vec<Settled> = Vec::new();
@@ -291,7 +290,7 @@ impl Rounds {
         }
         let volatile = matches!(fault, Fault::PowerCut | Fault::SlowPowerCut) || self.dice.below(2) == 0;
         let mut server = self.start(server::Arguments { volatile, ..self.arguments.clone() })?;
-        serve.send_replace(Some((number, address(&server))));
+        serve.send_replace(Serving::One(number, address(&server)));
         self.pause(100, 900).await;
         match fault {
             Fault::Killed | Fault::PowerCut | Fault::Leap | Fault::Terminated | Fault::ReadOnlyAtStart => {}
@@ -332,7 +331,7 @@ impl Rounds {
         // Nobody asks this one any more once it is gone, and nothing that it was asked is done any more.
         server.signal(if fault == Fault::Terminated { Signal::SIGTERM } else { Signal::SIGKILL })?;
         let status = server.ended()?;
-        serve.send_replace(None);
+        serve.send_replace(Serving::Nobody);
         if let (Fault::Full, Some(disk)) = (fault, &self.disk) {
             disk.heal()?;
         }
@@ -408,58 +407,12 @@ fn opened(folder: &Path) -> Outcome<Vault> {
 
 /// The diaries of a run against its store.
 fn audited(folder: &Path) -> Outcome<Audited> {
-    let mut lives = Lives::new();
-    let mut paths: Vec<_> = std::fs::read_dir(folder.join("diaries"))?.collect::<Result<_, _>>()?;
-    // The roll call goes on where the others ended.
-    paths.sort_by_key(|entry| (entry.file_name() == "roll-call.diary", entry.file_name()));
-    for entry in paths {
-        diary::read(&std::fs::read_to_string(entry.path())?, &mut lives)?;
-    }
+    let lives = diary::read_all(&folder.join("diaries"))?;
     let vault = opened(folder)?;
     let mut result = Audited::default();
     vault.read(&mut |state| {
-        let counters = |id: &_| {
-            state.account(id).map_or_else(Counters::default, |it| Counters {
-                spent: it.spent(),
-                cleared: it.cleared(),
-                generation: it.generation(),
-                began: it.began(),
-                owed: it.owed(),
-                live: it.is_live(),
-                destroyed: *it.record() == strongroom::ledger::Record::Destroyed,
-            })
-        };
+        let counters = |id: &_| state.account(id).map_or_else(Counters::default, Counters::from);
         result = audit(&lives, counters, Limits::from(vault.policy()));
     })?;
     Ok(result)
-}
-
-/// Says what the auditor saw; whether it found nothing.
-fn told(audited: &Audited) -> bool {
-    println!(
-        "audited {} accounts: {} answers, {} requests of which nobody knows; {} enrolled, {} recovered, {} removed; {} \
-         guesses evaluated, {} of them wrong",
-        audited.accounts,
-        audited.told,
-        audited.unknown,
-        audited.enrolled,
-        audited.recovered,
-        audited.removed,
-        audited.guesses,
-        audited.wrong
-    );
-    let refused = audited.refused.iter().map(|(code, times)| match Refusal::from_code(*code) {
-        Some(refusal) => format!("{refusal:?} {times}"),
-        None => format!("{code} {times}"),
-    });
-    println!(
-        "refused: {}; lives of one account followed at once: {}",
-        refused.collect::<Vec<_>>().join(", "),
-        audited.most_lives
-    );
-    for finding in audited.findings.iter().take(5) {
-        println!("FINDING {finding}");
-    }
-    println!("{} findings", audited.findings.len());
-    audited.findings.is_empty()
 }

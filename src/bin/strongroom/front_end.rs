@@ -40,7 +40,8 @@ pub(crate) async fn channel(server: &str) -> Outcome<(ChannelKey, [u8; 32])> {
     Ok(key().zip(bytes32("fleet")).ok_or_else(|| odd("no channel key"))?)
 }
 
-async fn call(server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
+/// What a server tells on a path, or what it says is wrong.
+pub(crate) async fn call(server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
     let address = format!("{}{path}", server.trim_end_matches('/'));
     let request = match &body {
         Some(_) => Request::post(address).header(header::CONTENT_TYPE, "application/json"),

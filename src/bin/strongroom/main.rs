@@ -7,6 +7,8 @@ mod bench;
 mod bundle;
 mod evidence;
 mod file;
+#[cfg(unix)]
+mod fleet;
 mod front_end;
 mod keys;
 mod log;
@@ -88,6 +90,10 @@ enum Command {
     ///
     /// Makes the vault's folder, fleet-keys.json for the bundle, and a transcript for everybody who is here to sign.
     Ceremony(Box<evidence::Ceremony>),
+    /// Members of a fleet: running them, how they stand, who joins
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
     /// Keys of those who sign
     #[command(subcommand)]
     Signer(signer::Signer),
@@ -137,6 +143,8 @@ fn run(command: Command) -> measure::Outcome<ExitCode> {
         Command::Evidence(command) => evidence::run(command)?,
         Command::Statement(command) => statement::run(command)?,
         Command::Ceremony(options) => evidence::ceremony(*options)?,
+        #[cfg(unix)]
+        Command::Fleet(command) => return fleet::run(command),
         Command::Signer(command) => signer::run(command)?,
         Command::Pins(options) => signer::pins(*options)?,
         Command::Completions { shell } => {

@@ -90,6 +90,7 @@ impl Replica {
             Request::CheckpointPart { number, part, .. } => self.receive_part(from, *number, part).await,
             Request::Members => Reply::Members(self.addresses()),
             Request::Prove => Reply::Proof(self.proof_of(self.0.number)),
+            Request::Keys { public_key } => self.hand_keys(from, public_key).await,
             Request::CheckpointEnds { vote } => self.receive_end(from, *vote).await,
         }
     }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod begin;
+mod keys;
 mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use answer::Receiving;
 pub use begin::{found, found_on, join, join_on};
+pub use keys::Hands;
 
 use super::clocks::Clocks;
 use super::consensus::{Raft, leader_of};
@@ -140,6 +142,8 @@ pub(super) struct Shared {
     arriving: tokio::sync::Mutex<Option<Receiving>>,
     /// Members that were named to this replica while it heard no leader.
     told: Mutex<BTreeMap<u64, Address>>,
+    /// The vault beside it, which may hand keys to members.
+    hands: Mutex<Option<Hands>>,
     /// Whether it is to lead no more.
     drained: AtomicBool,
     /// When it last heard a leader.
@@ -206,6 +210,7 @@ impl Replica {
             confirms,
             arriving: tokio::sync::Mutex::default(),
             told: Mutex::new(told),
+            hands: Mutex::default(),
             drained: AtomicBool::new(false),
             heard: Mutex::default(),
             tasks: Mutex::default(),
@@ -225,6 +230,7 @@ impl Replica {
     /// Stops it. What it has acknowledged is on its disk; its files are closed once this and every handle are gone.
     pub async fn stop(&self) {
         self.0.machine.close();
+        *self.0.hands.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             task.abort();
@@ -245,6 +251,11 @@ impl Replica {
     /// Its number.
     pub fn number(&self) -> u64 {
         self.0.number
+    }
+
+    /// The fleet's id.
+    pub fn fleet(&self) -> &[u8; 32] {
+        &self.0.fleet
     }
 
     /// The policy that the fleet was made under (L12).

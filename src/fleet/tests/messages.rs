@@ -52,6 +52,7 @@ fn requests() -> Vec<Request> {
         Request::CheckpointEnds { vote },
         Request::Members,
         Request::Prove,
+        Request::Keys { public_key: Box::new([6; 1216]) },
     ]
 }
 
@@ -72,6 +73,7 @@ fn replies() -> Vec<Reply> {
         Reply::Refused(Refused::Skew),
         Reply::Members(super::addresses(1..=3)),
         Reply::Proof([5; 32]),
+        Reply::Keys(vec![4; 70]),
         Reply::Refused(Refused::Members),
     ]
 }

@@ -1,0 +1,195 @@
+//! `strongroom fleet`: members of a fleet, from their birth to their end.
+
+#[path = "../../../../examples/front/mod.rs"]
+mod front;
+mod operations;
+mod run;
+mod site;
+mod status;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use strongroom::transparency::Statement;
+
+use crate::bundle::{hex, read_bundle};
+use crate::file::{read, tell, write_new};
+use crate::front_end;
+use crate::keys::Place;
+use crate::measure::Outcome;
+use site::Site;
+
+#[derive(Subcommand)]
+pub(crate) enum FleetCommand {
+    /// Run a whole fleet on this machine: for a try, and for development
+    ///
+    /// Makes it in a folder if there is none: draws the fleet's keys and those of two signers, has both name the members,
+    /// and hands the keys to each. Then runs a process for each member, starts again whichever ends, and ends all of them
+    /// when it is interrupted. It gives a token to whoever asks for one.
+    Up(up::Up),
+    /// Run one member: its replica, its vault, and a front-end before it
+    ///
+    /// Answers people, the other members, and operators, each at an address of their own. Ends with exit status 1 if its
+    /// disk or anchor fails: what it has acknowledged is on a majority's disks.
+    Run(Box<run::Run>),
+    /// Draw a member's keys in a new folder, and print what a statement says of it
+    Member {
+        /// Its folder, which must not be there
+        #[arg(long)]
+        folder: PathBuf,
+        /// Its number, which no other member of the fleet ever had
+        #[arg(long)]
+        number: u64,
+        /// Where the others find it, as HOST:PORT
+        #[arg(long)]
+        name: String,
+        /// What code it runs, in words or by a digest
+        #[arg(long, default_value = "development")]
+        code: String,
+    },
+    /// Seal the fleet's keys to a founding member, in the folder of the ceremony that drew them
+    HandOver {
+        #[command(flatten)]
+        place: Place,
+        /// The statement of both signers that names the founders
+        #[arg(long)]
+        statement: PathBuf,
+        /// The member's number
+        #[arg(long)]
+        member: u64,
+        /// The member's channel key: the file channel.pub in its folder
+        #[arg(long)]
+        channel_key: PathBuf,
+        /// Where to write the sealed keys
+        out: PathBuf,
+    },
+    /// As a member, take the fleet's keys and begin the log: to found the fleet, or to join one that runs
+    Take(Take),
+    /// Give a running fleet a statement of both signers, or a bundle that names other signers
+    Obey {
+        #[command(flatten)]
+        member: At,
+        /// The statement or bundle
+        file: PathBuf,
+    },
+    /// Turn a kind of key at one member; the others take it from there
+    Rotate {
+        #[command(flatten)]
+        member: At,
+        /// Which kind
+        kind: Kind,
+    },
+    /// Have a member lead no more, before it is stopped
+    Drain {
+        #[command(flatten)]
+        member: At,
+    },
+    /// How the members of a fleet stand, in a table
+    ///
+    /// Exit status 0 if a majority of those who vote answer and know one leader, 1 otherwise.
+    Status(status::Status),
+}
+
+/// Where operators are answered.
+#[derive(Args)]
+pub(crate) struct At {
+    /// A member's address for operators
+    #[arg(long, default_value = "http://127.0.0.1:8180")]
+    at: String,
+}
+
+/// What a member begins with.
+#[derive(Args)]
+pub(crate) struct Take {
+    /// The member's folder
+    #[arg(long)]
+    folder: PathBuf,
+    /// The fleet's keys, fleet-keys.json
+    #[arg(long)]
+    artifact: PathBuf,
+    /// The last statement of both signers that names the members
+    #[arg(long)]
+    statement: PathBuf,
+    /// The keys, sealed to it
+    #[arg(long, required_unless_present = "from")]
+    keys: Option<PathBuf>,
+    /// A running member's address for operators, who seals them
+    #[arg(long, conflicts_with = "keys")]
+    from: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Kind {
+    Epoch,
+    Tickets,
+    Digests,
+}
+
+pub(crate) fn run(command: FleetCommand) -> Outcome<ExitCode> {
+    match command {
+        FleetCommand::Up(options) => up::run(options)?,
+        FleetCommand::Run(options) => run::run(*options)?,
+        FleetCommand::Member { folder, number, name, code } => member(&folder, number, &name, &code)?,
+        FleetCommand::HandOver { place, statement, member, channel_key, out } => {
+            let (statement, public_key) = (read_bundle(&statement)?, read(&channel_key)?);
+            let public_key = public_key.try_into().map_err(|_| format!("{}: no channel key", channel_key.display()))?;
+            let vault = place.open()?;
+            // The first statement is obeyed once; said again it is known.
+            if Statement::read(&statement)?.fleet == *vault.fleet() {
+                vault.obey(&statement).ok();
+            }
+            write_new(&out, &vault.hand_over(member, &public_key)?)?;
+            tell(&format!("the fleet's keys are in {}, for member {member} alone", out.display()))?;
+        }
+        FleetCommand::Take(options) => take(&options)?,
+        FleetCommand::Obey { member, file } => {
+            let note = BASE64.encode(read(&file)?);
+            let told = ask(&member.at, "/v1/statement", json!({ "note": note }))?;
+            tell(&format!("obeyed: {}", told["obeyed"].as_str().unwrap_or_default()))?;
+        }
+        FleetCommand::Rotate { member, kind } => {
+            let kind = kind.to_possible_value().map(|it| it.get_name().to_owned());
+            let told = ask(&member.at, "/v1/rotate", json!({ "kind": kind }))?;
+            tell(&format!("key {} is in use", told["number"]))?;
+        }
+        FleetCommand::Drain { member } => {
+            ask(&member.at, "/v1/drain", json!({}))?;
+            tell("it leads no more")?;
+        }
+        FleetCommand::Status(options) => return status::run(&options),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(server: &str, path: &str, body: serde_json::Value) -> Outcome<serde_json::Value> {
+    tokio::runtime::Runtime::new()?.block_on(front_end::call(server, path, Some(body)))
+}
+
+fn member(folder: &std::path::Path, number: u64, name: &str, code: &str) -> Outcome<()> {
+    let site = Site::create(folder, number, name)?;
+    write_new(&folder.join("channel.pub"), site.channel_key())?;
+    let named = site.named(code);
+    tell(&format!("{number},{name},{},{},{code}", hex(&named.link_key), hex(&named.channel_key)))
+}
+
+fn take(options: &Take) -> Outcome<()> {
+    let site = Site::open(&options.folder)?;
+    let (artifact, statement) = (read(&options.artifact)?, read_bundle(&options.statement)?);
+    let sealed = match (&options.keys, &options.from) {
+        (Some(keys), _) => read(keys)?,
+        (None, from) => {
+            let at = from.as_deref().unwrap_or_default();
+            let asked = json!({ "member": site.number, "channel_key": BASE64.encode(site.channel_key()) });
+            let told = ask(at, "/v1/hand-over", asked)?;
+            BASE64.decode(told["keys"].as_str().unwrap_or_default())?
+        }
+    };
+    let founds = site.take(&artifact, &statement, &sealed)?;
+    let what = if founds { "founds the fleet" } else { "joins the fleet" };
+    tell(&format!("member {} has the fleet's keys and {what}; `strongroom fleet run` runs it", site.number))
+}

@@ -1,0 +1,165 @@
+//! A member's folder: the keys it was born with, those it was handed, its log and its anchor.
+//!
+//! All of it in files is for development, as it is with a vault's folder: in earnest hardware holds the keys and the anchor,
+//! and attests the two public keys that a statement names.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use strongroom::error::Fault;
+use strongroom::fleet::{self, Fleet, LinkKey, Links, Replica, Settings, Tls};
+use strongroom::journal::{FileAnchor, SystemClock};
+use strongroom::secret::Secret;
+use strongroom::session::{PUBLIC_KEY_LEN, Recipient};
+use strongroom::transparency::{FleetKeys, Member, Note, Order, Statement};
+use strongroom::vault::{Custody, FileKeyStore, MemberRoot, Receiver, Vault};
+use strongroom::wrap::FileRoot;
+use zeroize::Zeroizing;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Its number, the seeds of its two keys, and its name.
+const BORN: &str = "born";
+const ARTIFACT: &str = "fleet-keys.json";
+const ANCHOR: &str = "anchor";
+
+/// A member's place.
+pub(crate) struct Site {
+    folder: PathBuf,
+    /// Its number, which no other member ever has.
+    pub(crate) number: u64,
+    /// Where the others find it, as HOST:PORT.
+    pub(crate) name: String,
+    link_key: LinkKey,
+    recipient: Recipient,
+}
+
+impl Site {
+    /// Draws a member's keys in a new folder.
+    pub(crate) fn create(folder: &Path, number: u64, name: &str) -> Outcome<Self> {
+        fs::create_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let (link, channel) = (Secret::<[u8; 32]>::random()?, Secret::<[u8; 32]>::random()?);
+        let number_bytes = number.to_be_bytes();
+        let born = Zeroizing::new([&number_bytes[..], link.expose(), channel.expose(), name.as_bytes()].concat());
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(folder.join(BORN))?;
+        file.write_all(&born)?;
+        file.sync_all()?;
+        FileAnchor::create(folder.join(ANCHOR))?;
+        Self::open(folder)
+    }
+
+    /// The member whose folder that is.
+    pub(crate) fn open(folder: &Path) -> Outcome<Self> {
+        let born = fs::read(folder.join(BORN)).map(Zeroizing::new);
+        let born = born.map_err(|error| format!("{} is no member's folder: {error}", folder.display()))?;
+        let read = || {
+            let (number, rest) = born.split_first_chunk()?;
+            let (link, rest) = rest.split_first_chunk::<32>()?;
+            let (channel, name) = rest.split_first_chunk::<32>()?;
+            Some(Site {
+                folder: folder.to_owned(),
+                number: u64::from_be_bytes(*number),
+                name: std::str::from_utf8(name).ok()?.to_owned(),
+                link_key: LinkKey::new(&Secret::new(*link)),
+                recipient: Recipient::new(&Secret::new(*channel)),
+            })
+        };
+        Ok(read().ok_or_else(|| format!("{}: what it was born with is damaged", folder.display()))?)
+    }
+
+    /// What a statement says of it.
+    pub(crate) fn named(&self, code: &str) -> Member {
+        Member {
+            number: self.number,
+            name: self.name.clone(),
+            link_key: self.link_key.public_key(),
+            channel_key: Sha256::digest(self.channel_key()).into(),
+            code: code.to_owned(),
+        }
+    }
+
+    /// What keys are sealed to that are handed to it.
+    pub(crate) fn channel_key(&self) -> &[u8; PUBLIC_KEY_LEN] {
+        self.recipient.public_key()
+    }
+
+    pub(crate) fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+
+    /// Takes the fleet's keys that were sealed to it, and begins its log: as a founder, if the statement is the first, and
+    /// else as one that joins. Whether it founds.
+    pub(crate) fn take(&self, artifact: &[u8], statement: &Note, sealed: &[u8]) -> Outcome<bool> {
+        let FleetKeys { fleet, policy, .. } = FleetKeys::read(artifact)?;
+        let founds = match Statement::read(statement)?.order {
+            Order::Members { predecessor, .. } => predecessor == [0; 32],
+            _ => return Err("the statement names no members".into()),
+        };
+        let (root, store) = self.places()?;
+        let to = Receiver { fleet, member: self.number };
+        let journal_key = Custody::receive(sealed, &to, &self.recipient, root, store)?.journal_key();
+        if founds {
+            fleet::found(&self.folder, &policy, &journal_key, &fleet, statement)?;
+        } else {
+            let signers = policy.signers.as_ref();
+            fleet::join(&self.folder, &policy, &journal_key, &fleet, self.number, statement, signers)?;
+        }
+        fs::write(self.folder.join(ARTIFACT), artifact)?;
+        Ok(founds)
+    }
+
+    fn places(&self) -> Outcome<(MemberRoot, Box<FileKeyStore>)> {
+        let own = FileRoot::create(self.folder.join("root"))?;
+        let epochs = FileKeyStore::new(self.folder.join("epochs"));
+        let store = FileKeyStore::new(self.folder.join("keys"));
+        Ok((MemberRoot::new(Box::new(own), Box::new(epochs)), Box::new(store)))
+    }
+
+    fn custody(&self) -> Outcome<Custody> {
+        let (root, store) = self.places()?;
+        Ok(Custody::open(Box::new(root), store)?)
+    }
+
+    /// The fleet's keys, as they were when it took them.
+    pub(crate) fn fleet_keys(&self) -> Outcome<FleetKeys> {
+        let path = self.folder.join(ARTIFACT);
+        let artifact = fs::read(&path).map_err(|error| format!("{}: {error}: has it keys yet?", path.display()))?;
+        Ok(FleetKeys::read(&artifact)?)
+    }
+
+    /// Its way to speak with the others.
+    pub(crate) fn tls(&self) -> Outcome<Tls> {
+        Ok(Tls::new(&self.fleet_keys()?.fleet, self.link_key.clone()))
+    }
+
+    /// Opens its replica on this runtime.
+    pub(crate) async fn replica(&self, links: Arc<dyn Links>, settings: Settings) -> Outcome<Replica> {
+        let FleetKeys { fleet, policy, .. } = self.fleet_keys()?;
+        let member = fleet::Member {
+            number: self.number,
+            fleet,
+            journal_key: self.custody()?.journal_key(),
+            anchor: Arc::new(FileAnchor::open(self.folder.join(ANCHOR))?),
+            clock: Arc::new(SystemClock::new(policy.skew_max_s)?),
+            policy,
+            links,
+            settings,
+        };
+        Ok(Replica::open(&self.folder, member).await?)
+    }
+
+    /// The vault over its replica, with keys as new as the fleet's; [`Fault::Unsettled`] while there is no leader.
+    pub(crate) fn vault(&self, fleet: Fleet) -> Outcome<Result<Vault, Fault>> {
+        let clock = Arc::new(SystemClock::new(fleet.replica().policy().skew_max_s)?);
+        let mut custody = self.custody()?;
+        let followed = custody.follow_keys(&fleet, &self.recipient);
+        Ok(followed.and_then(|_| Vault::over(Box::new(fleet), clock, custody)))
+    }
+}
