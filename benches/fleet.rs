@@ -35,7 +35,8 @@ use tokio::runtime::Runtime;
 
 const FLEET: [u8; 32] = [3; 32];
 const KEY: [u8; 32] = [9; 32];
-const ACCOUNTS: u64 = 10_000;
+/// So many that no window of an account fills up in a run.
+const ACCOUNTS: u64 = 100_000;
 /// What the peer is to keep for each that ours does, at three replicas and 1,024 charges a batch.
 const SHARE: f64 = 0.7;
 
@@ -430,7 +431,7 @@ fn main() {
     }
     let accounts = arguments.iter().skip_while(|it| *it != "--accounts").nth(1).map(|it| it.parse().unwrap());
     let runtime = Runtime::new().unwrap();
-    charges(&runtime, if testing { 5 } else { 200 });
+    charges(&runtime, if testing { 5 } else { 100 });
     recoveries(&runtime, if testing { 64 } else { 2048 }, if testing { 1 } else { 5 });
     fail_over(&runtime, if testing { 1 } else { 7 });
     joining(&runtime, accounts.unwrap_or(if testing { 2_000 } else { 100_000 }));

@@ -124,7 +124,9 @@ impl Log {
 
     fn write(&self, work: impl FnOnce(&redb::WriteTransaction)) -> Result<(), redb::CommitError> {
         let mut write = self.0.begin_write().unwrap();
+        // As durable as ours, and as safe against bytes that somebody has chosen.
         write.set_durability(Durability::Immediate).unwrap();
+        write.set_two_phase_commit(true);
         work(&write);
         write.commit()
     }

@@ -53,7 +53,8 @@
 //! # Ok::<(), strongroom::error::Fault>(())
 //! ```
 //!
-//! `tests/fleet/` runs the whole on a simulated network, clock and disk.
+//! `tests/fleet/` runs the whole on a simulated network, clock and disk, `tests/processes/` as processes that are killed. What an
+//! operator needs is in [`operations`].
 #![allow(clippy::result_large_err, reason = "openraft's errors are large, and its traits ask for them by value")]
 
 mod clocks;
@@ -63,6 +64,8 @@ mod link;
 mod log;
 mod machine;
 mod message;
+#[doc = include_str!("operations.md")]
+pub mod operations {}
 mod peers;
 mod planted;
 mod propose;

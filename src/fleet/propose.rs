@@ -51,7 +51,16 @@ impl Proposer {
                 draft.add(other);
                 more = asked.try_recv().ok();
             }
-            let mut receipts = self.propose(draft).await.map(Vec::into_iter);
+            let (begun, commands) = (Instant::now(), draft.count() as u64);
+            let receipts = self.propose(draft).await;
+            match &receipts {
+                Ok(receipts) => {
+                    metrics::histogram!("strongroom_fleet_commit_seconds").record(begun.elapsed());
+                    metrics::counter!("strongroom_fleet_receipts_total").increment(receipts.len() as u64);
+                }
+                Err(_) => metrics::counter!("strongroom_fleet_unsettled_total").increment(commands),
+            }
+            let mut receipts = receipts.map(Vec::into_iter);
             for (count, told) in parts {
                 let part = match &mut receipts {
                     Ok(receipts) => Ok(receipts.by_ref().take(count).collect()),

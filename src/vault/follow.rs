@@ -3,6 +3,10 @@
 //! Every vault's state says how new the fleet's keys are, since a turn is an entry of the journal. One whose own are older
 //! asks the other members, which answer whom the last statement of both signers names (V13). A turn at one vault is at the
 //! others a moment later; one that was away meanwhile takes the keys before it opens.
+//!
+//! | id | invariant |
+//! |---|---|
+//! | V15 | keys that turn at one vault of a fleet are taken by the others from one that has them, and a vault whose keys are older than its journal knows does not open |
 
 use std::sync::{Arc, Weak};
 

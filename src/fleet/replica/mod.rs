@@ -72,7 +72,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             heartbeat: Duration::from_millis(150),
-            election: Duration::from_millis(600),
+            election: Duration::from_millis(450),
             patience: Duration::from_secs(5),
             checkpoint_bytes: CHECKPOINT_BYTES,
             rows_kept: 1000,
@@ -437,6 +437,25 @@ impl Replica {
         running.elect(may);
     }
 
+    /// Tells the metrics how this replica stands, and, where it leads, how far each member is behind.
+    fn measure(&self) {
+        let status = self.status();
+        let number = |index: Option<u64>| index.map_or(0.0, |index| index as f64);
+        metrics::gauge!("strongroom_fleet_running").set(f64::from(u8::from(status.running)));
+        metrics::gauge!("strongroom_fleet_led").set(f64::from(u8::from(self.is_led())));
+        metrics::gauge!("strongroom_fleet_leads").set(f64::from(u8::from(status.leader == Some(status.number))));
+        metrics::gauge!("strongroom_fleet_term").set(status.vote.term as f64);
+        metrics::gauge!("strongroom_fleet_voters").set(status.voters.len() as f64);
+        metrics::gauge!("strongroom_fleet_last_row").set(number(status.last_index));
+        metrics::gauge!("strongroom_fleet_applied_row").set(number(status.applied_index));
+        metrics::gauge!("strongroom_fleet_checkpoint_row").set(number(status.checkpoint_index));
+        let metrics = self.0.raft.metrics();
+        for (member, matched) in metrics.borrow().replication.iter().flatten() {
+            let behind = number(status.last_index) - number(matched.map(|it| it.index));
+            metrics::gauge!("strongroom_fleet_rows_behind", "member" => member.to_string()).set(behind);
+        }
+    }
+
     /// What is due now and then.
     async fn tend(self) {
         let mut banned_until = None;
@@ -466,6 +485,7 @@ impl Replica {
             }
             self.ask_for_members().await;
             self.change_members().await.ok();
+            self.measure();
             let mut receiving = self.0.arriving.lock().await;
             receiving.take_if(|it| it.touched.elapsed() > ARRIVING_WAIT);
         }

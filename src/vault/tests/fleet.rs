@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use super::person::Person;
 use crate::error::{Fault, Refusal};
 use crate::fleet::tests::{Fleet, addresses, founding, recipient, signers};
-use crate::journal::SystemClock;
+use crate::journal::{Journal, SystemClock};
 use crate::ledger::Signers;
 use crate::protocol::{Reply, Request};
 use crate::session::Recipient;
@@ -239,4 +239,53 @@ fn v14_fleet_takes_keys_that_have_turned_elsewhere_and_none_that_are_older() {
     kept.root().destroy(1).unwrap();
     kept.epochs.write(&before.unwrap()).unwrap();
     assert!(kept.root().derive(1).is_err(), "an older copy of the store does not bring an epoch back");
+}
+
+#[test]
+fn v15_fleet_keys_that_turn_at_one_are_at_the_others_and_at_who_was_away() {
+    let mut sites = sites();
+    let note = sites.fleet.next_statement(1, &addresses(1..=4), &signers());
+    let one = Arc::new(sites.vaults.remove(0));
+    one.obey(&note).unwrap();
+    let (joins, kept, away) = (recipient(4), Kept::default(), Kept::default());
+    let to = Receiver { fleet: *one.fleet(), member: 4 };
+    let sealed = one.hand_over(4, joins.public_key()).unwrap();
+    for place in [&kept, &away] {
+        drop(place.receive(&sealed, &to, &joins).unwrap());
+    }
+    let Sites { runtime, fleet, .. } = &mut sites;
+    runtime.block_on(async {
+        fleet.join(4, &note).await.unwrap();
+        fleet.settled_on(&[1, 2, 3, 4]).await;
+    });
+    let journal =
+        |number| crate::fleet::Fleet::new(sites.fleet.replica(number), Arc::new(sites.runtime.handle().clone()));
+    let four = sites.vault(4, kept.open().unwrap()).unwrap();
+    assert_eq!(four.follow_keys(&journal(4), &joins), Ok(false), "there are none that are newer");
+
+    one.rotate(Turn::Tickets).unwrap();
+    one.rotate(Turn::Epoch).unwrap();
+    // What the vault knows of the turn is what its own replica has applied.
+    journal(4).read(&mut |_| ()).unwrap();
+    assert!(matches!(four.follow_keys(&journal(4), &joins), Err(Fault::Unsettled(_))), "nobody hands keys over yet");
+    one.hand_keys(&journal(1));
+    assert!(matches!(four.follow_keys(&journal(4), &recipient(5)), Err(Fault::Unsettled(_))), "to another key");
+    assert_eq!(four.follow_keys(&journal(4), &joins), Ok(true));
+    assert_eq!(four.follow_keys(&journal(4), &joins), Ok(false));
+    let person = Person::new("fleet");
+    person.enrol(&one, "right", b"secret");
+    assert_eq!(person.recover(&four, "right").unwrap(), b"secret", "sealed under the new epoch");
+
+    // Who was away takes them before it opens.
+    drop(four);
+    let mut custody = away.open().unwrap();
+    assert!(matches!(sites.vault(4, away.open().unwrap()), Err(Fault::Key(_))), "older than the journal knows");
+    assert_eq!(custody.follow_keys(&journal(4), &joins), Ok(true));
+    assert_eq!(person.recover(&sites.vault(4, custody).unwrap(), "right").unwrap(), b"secret");
+
+    // A vault that is gone hands nothing over.
+    let late = Kept::default();
+    let mut custody = late.receive(&sealed, &to, &joins).unwrap();
+    drop(one);
+    assert!(matches!(custody.follow_keys(&journal(4), &joins), Err(Fault::Unsettled(_))));
 }

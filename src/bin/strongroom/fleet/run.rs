@@ -68,7 +68,7 @@ pub(crate) struct Run {
     /// Connections at once from one address
     #[arg(long, default_value_t = 512)]
     of_address: usize,
-    /// Signs of life of a leader come this often; elections begin after four to six times as long. In milliseconds
+    /// Signs of life of a leader come this often; elections begin after nine to twelve times as long without. In milliseconds
     #[arg(long, default_value_t = Settings::default().heartbeat.as_millis() as u64)]
     heartbeat: u64,
     /// Write the log as JSON, a line an event
@@ -105,7 +105,7 @@ async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
     let operations = TcpListener::bind(options.operations).await?;
     let people = TcpListener::bind(options.listen).await?;
     let heartbeat = Duration::from_millis(options.heartbeat);
-    let settings = Settings { heartbeat, election: heartbeat * 4, ..Settings::default() };
+    let settings = Settings { heartbeat, election: heartbeat * 3, ..Settings::default() };
     let replica = site.replica(Arc::new(Streams::new(dials)), settings).await?;
     tokio::spawn(tls.acceptor(&replica)?.listen(links));
     let opened = Arc::new(OnceLock::new());
