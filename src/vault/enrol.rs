@@ -121,7 +121,7 @@ impl Batch<'_> {
             }
         }
         let tickets: Vec<_> = open.iter().map(|(_, it)| (&it.account, it.ticket)).collect();
-        let tickets = self.ring.tickets.open::<EnrolmentTicket>(&tickets, time_s);
+        let tickets = self.open_tickets::<EnrolmentTicket>(&tickets, time_s);
         let decoded = RegistrationRecord::parse(&open.iter().map(|(_, it)| &it.r3[..]).collect::<Vec<_>>());
         let mut sealable = Vec::with_capacity(open.len());
         for (((slot, finish), ticket), decoded) in open.into_iter().zip(tickets).zip(decoded) {
@@ -193,7 +193,7 @@ impl Finish<'_> {
     /// The finish's digest, its ticket and the record to be sealed, if all of it fits together.
     fn check(
         &self,
-        ticket: Result<EnrolmentTicket, Refusal>,
+        ticket: Result<EnrolmentTicket, Stop>,
         decoded: Result<RegistrationRecord, Refusal>,
     ) -> Result<([u8; 32], EnrolmentTicket, Record), Stop> {
         let ticket = ticket?;

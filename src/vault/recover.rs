@@ -69,13 +69,13 @@ impl Batch<'_> {
         }
         let tickets: Vec<_> =
             finishes.iter().map(|(_, (account, request))| (account, ticket_and_ke3(request).0)).collect();
-        let opened = self.ring.tickets.open::<LoginTicket>(&tickets, time_s);
+        let opened = self.open_tickets::<LoginTicket>(&tickets, time_s);
         let mut outcomes = Vec::with_capacity(finishes.len());
         let mut items = Vec::with_capacity(finishes.len());
         for ((slot, (account, request)), ticket) in finishes.into_iter().zip(opened) {
             match ticket.and_then(|ticket| Ok((ticket, Ke3::parse(ticket_and_ke3(&request).1)?))) {
                 Ok((ticket, ke3)) => items.push((slot, account, request, ticket, ke3)),
-                Err(refusal) => outcomes.push((slot, Err(Stop::from(refusal)))),
+                Err(stop) => outcomes.push((slot, Err(stop))),
             }
         }
         let checked: Vec<_> = items.iter().map(|(_, _, _, ticket, ke3)| (&*ticket.state, ke3)).collect();

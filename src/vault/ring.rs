@@ -6,12 +6,14 @@ use super::Vault;
 use super::evaluate::Evaluator;
 use super::grant::DigestKeys;
 use super::keys::FleetSecrets;
+use super::slots::Stop;
+use crate::account::AccountId;
 use crate::engine::sha512::HmacKey;
-use crate::error::Fault;
+use crate::error::{Fault, Refusal};
 use crate::ledger::Policy;
 #[cfg(feature = "channel")]
 use crate::session::ChannelKeys;
-use crate::wrap::{EpochKeys, TicketKeys};
+use crate::wrap::{EpochKeys, Ticket, TicketKeys};
 
 /// Epochs and hashes of the bundles that name the keys.
 pub(super) type Bundles = Arc<[(u32, [u8; 32])]>;
@@ -69,4 +71,32 @@ impl Ring {
 pub(super) struct Batch<'a> {
     pub(super) vault: &'a Vault,
     pub(super) ring: Arc<Ring>,
+}
+
+impl Batch<'_> {
+    /// Opens tickets. One under a key that this vault has yet to take from another of the fleet (V15) is no bad ticket: who
+    /// brings it comes again. Whether there are such keys is asked only where a ticket names one.
+    pub(super) fn open_tickets<T: Ticket>(&self, items: &[(&AccountId, &[u8])], time_s: u64) -> Vec<Result<T, Stop>> {
+        let Batch { vault, ring } = self;
+        let is_newer: Vec<_> = items.iter().map(|(_, sealed)| ring.tickets.is_newer::<T>(sealed)).collect();
+        let mut behind = Ok(());
+        if is_newer.contains(&true) {
+            let mut known = 0;
+            let read = vault.journal.read(&mut |state| known = state.keys_serial());
+            behind = match read {
+                Ok(_) if known > ring.secrets.serial => {
+                    Err(Fault::Unsettled("the fleet has turned to keys that this vault is yet to take".to_owned()))
+                }
+                read => read.map(drop),
+            };
+        }
+        let opened = ring.tickets.open(items, time_s).into_iter().zip(is_newer);
+        let outcome = |(opened, is_newer): (Result<T, Refusal>, bool)| {
+            if is_newer {
+                behind.clone()?;
+            }
+            Ok(opened?)
+        };
+        opened.map(outcome).collect()
+    }
 }

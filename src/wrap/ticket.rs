@@ -260,6 +260,15 @@ impl TicketKeys {
         each(items, |(account, sealed)| self.open_one(account, sealed, time_s))
     }
 
+    /// Whether this would be a ticket of kind `T` under a key that is newer than all of these: one that another holder of a
+    /// fleet's keys has turned to. Whether it is one, only that key can tell.
+    pub fn is_newer<T: Ticket>(&self, sealed: &[u8]) -> bool {
+        match (sealed.len() == T::SEALED_LEN, sealed) {
+            (true, [VERSION, high, low, ..]) => u16::from_be_bytes([*high, *low]) > self.ring::<T>().current.number,
+            _ => false,
+        }
+    }
+
     fn open_one<T: Ticket>(&self, account: &AccountId, sealed: &[u8], time_s: u64) -> Result<T, Refusal> {
         if sealed.len() != T::SEALED_LEN {
             return Err(Refusal::TicketInvalid);

@@ -265,6 +265,10 @@ fn v15_fleet_keys_that_turn_at_one_are_at_the_others_and_at_who_was_away() {
 
     one.rotate(Turn::Tickets).unwrap();
     one.rotate(Turn::Epoch).unwrap();
+    // A ticket under keys that it is yet to take is no bad ticket.
+    let person = Person::new("straddles");
+    let finish = person.start_enrolment(&one, "right", b"secret").unwrap();
+    assert!(matches!(person.ask(&four, &finish.request()), Err(Fault::Unsettled(_))), "come again");
     // What the vault knows of the turn is what its own replica has applied.
     journal(4).read(&mut |_| ()).unwrap();
     assert!(matches!(four.follow_keys(&journal(4), &joins), Err(Fault::Unsettled(_))), "nobody hands keys over yet");
@@ -272,6 +276,7 @@ fn v15_fleet_keys_that_turn_at_one_are_at_the_others_and_at_who_was_away() {
     assert!(matches!(four.follow_keys(&journal(4), &recipient(5)), Err(Fault::Unsettled(_))), "to another key");
     assert_eq!(four.follow_keys(&journal(4), &joins), Ok(true));
     assert_eq!(four.follow_keys(&journal(4), &joins), Ok(false));
+    assert_eq!(person.ask(&four, &finish.request()), Ok(Reply::Enrolled { generation: 1 }));
     let person = Person::new("fleet");
     person.enrol(&one, "right", b"secret");
     assert_eq!(person.recover(&four, "right").unwrap(), b"secret", "sealed under the new epoch");
