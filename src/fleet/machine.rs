@@ -421,6 +421,8 @@ impl RaftStateMachine<Consensus> for Machine {
     {
         let mut applied = Vec::new();
         for entry in entries {
+            // openraft counts this replica before its disk has the row (F11).
+            self.0.log.written(&from_raft(&entry.log_id)).await.map_err(raft_fault)?;
             // It changes every account, so what is being written is finished before.
             let commands = self.settle(|| commands_in(&entry))?;
             let restores = commands.iter().any(|command| matches!(command, Command::Restore { .. }));

@@ -16,7 +16,7 @@
 //!
 //! | id | invariant |
 //! |---|---|
-//! | F1 | a row is on disk, then the anchor names it, and only then is it acknowledged; a vote likewise; what is cut off, the anchor gives up before the disk does |
+//! | F1 | a row is on disk, then the anchor names it, and only then does this replica acknowledge it; a vote likewise; what is cut off, the anchor gives up before the disk does |
 //! | F2 | a batch is applied at most once, however often it arrives and whoever leads: members number theirs |
 //! | F3 | a replica whose disk lacks what its anchor names does not run; it is rebuilt under a number that no member ever had |
 //! | F4 | a receipt is made by the replica that asked, from its own state, when that has applied the batch (L10) |
@@ -26,6 +26,7 @@
 //! | F8 | a leader that starts again is elected again: before that it does not know what had been committed, and would confirm too little |
 //! | F9 | a message speaks for whoever sent it: a leader's are taken from that leader, a member's batch from that member |
 //! | F10 | whoever becomes a member is named by the last statement of both signers before, and no number comes back |
+//! | F11 | a leader's batch may go to the others before it is on its own disk; nothing says that it is committed before it is there |
 //!
 //! # Members
 //!
@@ -80,7 +81,7 @@ pub use journal::{Fleet, Waits, Work};
 pub use link::{Address, Call, Links};
 pub use message::MESSAGE_MAX;
 #[cfg(feature = "planted")]
-pub use planted::{Mistake, plant};
+pub use planted::{Mistake, plant, slow_disks};
 pub use replica::{Hands, Member, Replica, Settings, Status, found, found_on, join, join_on};
 pub use stream::{Dialled, Dials, Streams, serve};
 pub use tls::{Acceptor, LinkKey, TcpDials, Tls};

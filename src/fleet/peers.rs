@@ -152,6 +152,11 @@ impl RaftNetwork<Consensus> for Peer {
         };
         let last = rpc.entries.last().map(|entry| from_raft(&entry.log_id)).or(previous.map(|it| it.id));
         let commit = rpc.leader_commit.as_ref().map(from_raft);
+        if let Some(commit) = &commit {
+            // Nobody hears that a row is committed before it is on this disk too (F11).
+            let written = tokio::time::timeout(option.hard_ttl(), log.written(commit)).await;
+            written.map_err(|elapsed| Failed::Network(NetworkError::new(&elapsed)))?.map_err(fault)?;
+        }
         let request = Request::Append { vote: rpc.vote, previous, commit, entries: rpc.entries };
         let reply = match self.ask(&request, &option).await {
             Err(_) if makes(Mistake::SilenceCounts) => return Ok(AppendEntriesResponse::Success),

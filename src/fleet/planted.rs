@@ -12,6 +12,8 @@ pub enum Mistake {
     AppliesTwice,
     /// A vote leaves before the anchor names it.
     VoteNotAnchored,
+    /// A leader takes what it is yet to write for committed.
+    CommitsAhead,
 }
 
 #[cfg(feature = "planted")]
@@ -30,6 +32,32 @@ pub fn plant(mistake: Option<Mistake>) {
 pub(super) fn makes(mistake: Mistake) -> bool {
     PLANTED.get() == Some(mistake)
 }
+
+#[cfg(feature = "planted")]
+std::thread_local! {
+    static DISKS: std::cell::Cell<(u64, std::time::Duration)> = const { std::cell::Cell::new((0, std::time::Duration::ZERO)) };
+}
+
+/// From here on a row of a replica on this thread is on its disk only after up to so long, as this seed says.
+#[cfg(feature = "planted")]
+pub fn slow_disks(seed: u64, most: std::time::Duration) {
+    DISKS.set((seed, most));
+}
+
+/// Waits as long as a disk takes that is slow on purpose.
+#[cfg(feature = "planted")]
+pub(super) async fn wait_for_the_disk() {
+    let (seed, most) = DISKS.get();
+    if !most.is_zero() {
+        let next = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        DISKS.set((next, most));
+        tokio::time::sleep(most.mul_f64((next >> 40) as f64 / (1_u64 << 24) as f64)).await;
+    }
+}
+
+/// Waits for nothing: no disk is slow on purpose.
+#[cfg(not(feature = "planted"))]
+pub(super) async fn wait_for_the_disk() {}
 
 /// Whether this mistake is to be made: none is.
 #[cfg(not(feature = "planted"))]

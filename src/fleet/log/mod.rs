@@ -3,6 +3,12 @@
 //! Whatever openraft is told to be written is on the disk and named by the anchor before it hears that it is (F1): rows,
 //! votes, and in the other order what is cut off, which the anchor gives up before the disk does. So a disk that lacks
 //! what the anchor names is an older copy, and never one that a power cut left behind (F3).
+//!
+//! But for one kind of row: a leader's batches go to the others while they are being written here, so that a commit waits once
+//! for a disk and an anchor and not twice. openraft is told at once that they are written, and counts this replica among those
+//! that have them; so nothing may follow from that before it is true. What [`Log::written`] waits for is waited for by whatever
+//! says that a row is committed: its application here, and with it every receipt, and each message that tells others (F11).
+//! Rows that change members, and those that begin a term, are written before they leave.
 
 mod stored;
 mod tail;
@@ -14,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
+use openraft::{AnyError, EntryPayload, LogState, OptionalSend, RaftLogReader, StorageIOError};
 use redb::{ReadableDatabase, ReadableTable, StorageBackend};
 use tokio::sync::Notify;
 
@@ -30,7 +36,7 @@ use super::consensus::{
 };
 use super::link::Address;
 use super::message::{ENTRIES_BYTES, size_of_entry};
-use super::planted::{Mistake, makes};
+use super::planted::{self, Mistake, makes};
 use super::row;
 use crate::error::Fault;
 use crate::journal::checkpoint::Base;
@@ -46,8 +52,8 @@ const CACHE: usize = 16 << 20;
 const PURGE_MAX: u64 = 64;
 /// Rows of a log that founds a fleet: the statement, and the membership.
 const FOUNDING_ROWS: usize = 2;
-/// Between two looks whether the installation of a checkpoint has failed.
-const INSTALL_LOOK: Duration = Duration::from_millis(100);
+/// Between two looks whether what is waited for has failed.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A replica's log. Copies of the handle are of one log.
 #[derive(Clone)]
@@ -61,10 +67,12 @@ struct Shared {
     latch: Latch,
     /// From whom this member takes its first rows, if it did not found the fleet.
     invitation: BTreeMap<u64, Address>,
-    /// Held over every write.
+    /// Held over every write to disk and anchor; taken before `tail`.
+    disk: Mutex<()>,
+    /// Held while what is in memory changes.
     tail: Mutex<Tail>,
-    /// Told when a checkpoint is installed.
-    installed: Notify,
+    /// Told when rows are written, or a checkpoint is installed.
+    settles: Notify,
 }
 
 impl Log {
@@ -136,6 +144,8 @@ impl Log {
             base: base_place,
             bytes: 0,
             leaving: None,
+            unwritten: Vec::new(),
+            written: None,
         };
         read_rows(&store, &keys, policy, &mut tail)?;
         let anchored = Place { id: held.last, chain: held.chain };
@@ -167,6 +177,7 @@ impl Log {
         if held.root != base.root {
             latch.advance_root(base.root)?;
         }
+        tail.written = last.map(|it| it.id);
         let policy = policy.clone();
         Ok(Log(Arc::new(Shared {
             keys,
@@ -175,8 +186,9 @@ impl Log {
             store,
             latch,
             invitation,
+            disk: Mutex::default(),
             tail: Mutex::new(tail),
-            installed: Notify::new(),
+            settles: Notify::new(),
         })))
     }
 
@@ -234,8 +246,9 @@ impl Log {
 
     /// A checkpoint that stands at `base` is on the disk.
     pub(super) fn checkpointed(&self, base: Place, root: [u8; 32]) -> Result<(), Fault> {
-        let mut tail = self.tail()?;
+        let _disk = self.disk()?;
         self.0.latch.close_on(self.0.latch.advance_root(root))?;
+        let mut tail = self.tail()?;
         tail.base = Some(base);
         tail.bytes = tail.rows.iter().filter(|it| it.id > base.id).count() as u64 * ROW_OVERHEAD;
         Ok(())
@@ -244,12 +257,14 @@ impl Log {
     /// A checkpoint has come from another replica, and is on the disk: from here on the log goes on behind it.
     pub(super) fn installed(&self, base: Place, root: [u8; 32]) -> Result<(), Fault> {
         let leaving = {
+            let _disk = self.disk()?;
             let mut tail = self.tail()?;
             let latch = &self.0.latch;
             if tail.last().is_none_or(|last| last.id < base.id) {
                 latch.advance_fleet(latch.held().vote, base.id, base.chain)?;
             }
             latch.advance_root(root)?;
+            tail.written = tail.written.max(Some(base.id));
             tail.base = Some(base);
             tail.bytes = 0;
             tail.leaving
@@ -258,20 +273,44 @@ impl Log {
             while self.let_go(leaving)? {}
             self.tail()?.leaving = None;
         }
-        self.0.installed.notify_waiters();
+        self.0.settles.notify_waiters();
         Ok(())
     }
 
     /// Waits while a checkpoint is being installed: what is written next goes on behind it.
     async fn settled(&self) -> Result<(), Fault> {
         loop {
-            let installed = self.0.installed.notified();
+            let settles = self.0.settles.notified();
             if self.tail()?.leaving.is_none() {
                 return Ok(());
             }
             // A failure of the installation has closed the log.
-            tokio::time::timeout(INSTALL_LOOK, installed).await.ok();
+            tokio::time::timeout(LOOK, settles).await.ok();
         }
+    }
+
+    /// Waits until this row is on the disk and the anchor names it, or one behind it.
+    pub(super) async fn written(&self, id: &LogId) -> Result<(), Fault> {
+        loop {
+            let settles = self.0.settles.notified();
+            if self.tail()?.written >= Some(*id) || makes(Mistake::CommitsAhead) {
+                return Ok(());
+            }
+            // A failure of the disk has closed the log.
+            tokio::time::timeout(LOOK, settles).await.ok();
+        }
+    }
+
+    /// Takes the disk and the anchor, once all rows that are in memory are there.
+    fn disk(&self) -> Result<MutexGuard<'_, ()>, Fault> {
+        let disk = self.0.disk.lock().map_err(|_| Fault::Latched)?;
+        let unwritten = std::mem::take(&mut self.tail()?.unwritten);
+        if let Some((last, _)) = unwritten.last() {
+            self.write_rows(&unwritten)?;
+            self.tail()?.written = Some(last.id);
+            self.0.settles.notify_waiters();
+        }
+        Ok(disk)
     }
 
     fn tail(&self) -> Result<MutexGuard<'_, Tail>, Fault> {
@@ -279,23 +318,34 @@ impl Log {
         self.0.tail.lock().map_err(|_| Fault::Latched)
     }
 
-    /// Adds rows behind the others.
-    fn append_rows(&self, entries: Vec<Entry>) -> Result<(), Fault> {
-        let Shared { keys, policy, store, latch, .. } = &*self.0;
+    /// Adds rows behind the others, in memory; and whether they may leave before they are written: batches of a leader's.
+    fn add_rows(&self, entries: Vec<Entry>) -> Result<bool, Fault> {
+        let Shared { keys, policy, member, .. } = &*self.0;
         let mut tail = self.tail()?;
+        let leads = tail.vote.is_some_and(|vote| vote.committed && vote.leader_id.node_id == *member);
+        let batches = entries.iter().all(|entry| matches!(entry.payload, EntryPayload::Normal(_)));
         let mut chain = tail.last().map_or(CHAIN_BEGIN, |it| it.chain);
-        let mut sealed = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            let (row, next) = row::seal(keys, policy, entry, &chain);
+        for entry in entries {
+            let (row, next) = row::seal(keys, policy, &entry, &chain);
             chain = next;
-            sealed.push((Place { id: from_raft(&entry.log_id), chain }, row));
+            let place = Place { id: from_raft(&entry.log_id), chain };
+            tail.rows.push_back(place);
+            tail.bytes += row.len() as u64 + ROW_OVERHEAD;
+            tail.keep(entry, row.len());
+            tail.unwritten.push((place, row));
         }
-        let Some(last) = sealed.last().map(|(place, _)| *place) else { return Ok(()) };
+        Ok(leads && batches)
+    }
+
+    /// Writes rows behind those that are on the disk, and has the anchor name the last.
+    fn write_rows(&self, rows: &[(Place, Vec<u8>)]) -> Result<(), Fault> {
+        let Shared { store, latch, .. } = &*self.0;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
         let begun = Instant::now();
         let write = durable(store.db()?)?;
         {
             let mut table = write.open_table(LOG).map_err(storage)?;
-            for (place, row) in &sealed {
+            for (place, row) in rows {
                 table.insert(place.id.index, row.as_slice()).map_err(storage)?;
             }
         }
@@ -304,17 +354,12 @@ impl Log {
         latch.advance_fleet(latch.held().vote, last.id, last.chain)?;
         metrics::histogram!("strongroom_log_write_seconds").record(on_disk - begun);
         metrics::histogram!("strongroom_anchor_seconds").record(on_disk.elapsed());
-        for ((place, row), entry) in sealed.into_iter().zip(entries) {
-            tail.rows.push_back(place);
-            tail.bytes += row.len() as u64 + ROW_OVERHEAD;
-            tail.keep(entry, row.len());
-        }
         Ok(())
     }
 
     fn write_vote(&self, vote: &Vote) -> Result<(), Fault> {
         let Shared { keys, member, store, latch, .. } = &*self.0;
-        let mut tail = self.tail()?;
+        let _disk = self.disk()?;
         write_meta(store, keys, *member, VOTE, |writer| {
             leader_of(&vote.leader_id).write(writer);
             writer.flag(vote.committed);
@@ -323,13 +368,14 @@ impl Log {
             let held = latch.held();
             latch.advance_fleet(leader_of(&vote.leader_id), held.last, held.chain)?;
         }
-        tail.vote = Some(*vote);
+        self.tail()?.vote = Some(*vote);
         Ok(())
     }
 
     /// Cuts off the rows from `index` on.
     fn cut_off(&self, index: u64) -> Result<(), Fault> {
         let Shared { store, latch, .. } = &*self.0;
+        let _disk = self.disk()?;
         let mut tail = self.tail()?;
         let keep = usize::try_from(index.saturating_sub(tail.first_index())).unwrap_or(usize::MAX);
         if tail.rows.len() <= keep {
@@ -342,6 +388,7 @@ impl Log {
         write.open_table(LOG).map_err(storage)?.retain_in(index.., |_, _| false).map_err(storage)?;
         write.commit().map_err(storage)?;
         tail.rows.truncate(keep);
+        tail.written = last.map(|it| it.id);
         while tail.recent.back().is_some_and(|(entry, _)| entry.log_id.index >= index) {
             let gone = tail.recent.pop_back().map_or(0, |(_, size)| size);
             tail.recent_bytes -= gone;
@@ -352,6 +399,7 @@ impl Log {
     /// Lets go of the rows up to `upto`, which a checkpoint has. True while more are left.
     fn let_go(&self, upto: LogId) -> Result<bool, Fault> {
         let Shared { keys, member, store, .. } = &*self.0;
+        let _disk = self.disk()?;
         let mut tail = self.tail()?;
         let Some(base) = tail.base.filter(|base| base.id >= upto) else {
             tail.leaving = Some(upto);
@@ -503,7 +551,19 @@ impl RaftLogStorage<Consensus> for Log {
     {
         let entries: Vec<_> = entries.into_iter().collect();
         self.settled().await.map_err(raft_fault)?;
-        self.settle(|| self.append_rows(entries))?;
+        // At most one batch is unwritten: what is behind it waits here.
+        self.settle(|| self.disk().map(drop))?;
+        if self.settle(|| self.add_rows(entries))? {
+            let log = self.clone();
+            tokio::spawn(async move {
+                planted::wait_for_the_disk().await;
+                // A failure closes the log, and whoever waits hears of that.
+                super::blocking(|| log.settle(|| log.disk().map(drop))).ok();
+            });
+        } else {
+            planted::wait_for_the_disk().await;
+            self.settle(|| self.disk().map(drop))?;
+        }
         callback.log_io_completed(Ok(()));
         Ok(())
     }

@@ -33,6 +33,10 @@ pub(super) struct Tail {
     pub(super) bytes: u64,
     /// Up to here rows leave once the checkpoint that has them is installed: openraft lets go of them before.
     pub(super) leaving: Option<LogId>,
+    /// Rows, the last of `rows`, that are yet to be written.
+    pub(super) unwritten: Vec<(Place, Vec<u8>)>,
+    /// The last row on the disk that the anchor names.
+    pub(super) written: Option<LogId>,
 }
 
 impl Tail {
