@@ -44,6 +44,8 @@ use crate::wrap::Sealed;
 const ROUND: Duration = Duration::from_secs(1);
 /// A checkpoint of which no part has come for so long is given up.
 const ARRIVING_WAIT: Duration = Duration::from_secs(30);
+/// Rounds without a leader after which a replica stands for election that was to lead no more.
+const UNLED_MAX: u32 = 3;
 /// Looks whether all tasks of a replica that stops are gone.
 const STOP_LOOKS: usize = 50;
 /// For how long a replica does not lead whose rows are refused because of their date, or who is refused.
@@ -71,8 +73,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            heartbeat: Duration::from_millis(150),
-            election: Duration::from_millis(450),
+            heartbeat: Duration::from_millis(125),
+            election: Duration::from_millis(375),
             patience: Duration::from_secs(5),
             checkpoint_bytes: CHECKPOINT_BYTES,
             rows_kept: 1000,
@@ -422,11 +424,34 @@ impl Replica {
     }
 
     /// Has it lead no more, before it is stopped for a while or for good: others lead then, without waiting for it. It goes
-    /// on to vote, to acknowledge and to answer, until it is stopped; opened again it may lead.
+    /// on to vote, to acknowledge and to answer, until it is stopped; opened again it may lead. Where nobody else can be elected,
+    /// since it alone has rows that a majority needs, it leads until another has them.
     pub fn drain(&self) {
         self.0.drained.store(true, Ordering::Relaxed);
         self.may_lead(false);
         tracing::info!(number = self.0.number, "a replica leads no more");
+    }
+
+    /// As one that is to lead no more: stands for election all the same where nobody leads for long, and once it has led so
+    /// far that another has all of its rows, leads no more.
+    fn lead_if_nobody_can(&self, stands: bool) {
+        let running = self.0.raft.runtime_config();
+        if stands {
+            tracing::warn!("nobody else can lead: a replica that was to lead no more stands for election");
+            running.heartbeat(true);
+            running.elect(true);
+            return;
+        }
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        let voters = membership.voter_ids().filter(|member| *member != self.0.number);
+        let matched = |member| metrics.replication.as_ref()?.get(&member)?.as_ref().map(|it| it.index);
+        let caught_up = voters.filter_map(matched).any(|index| Some(index) >= metrics.last_log_index);
+        if metrics.current_leader == Some(self.0.number) && caught_up {
+            running.heartbeat(false);
+            running.elect(false);
+        }
     }
 
     /// Lets this replica lead, or stand for election, or not.
@@ -458,7 +483,7 @@ impl Replica {
 
     /// What is due now and then.
     async fn tend(self) {
-        let mut banned_until = None;
+        let (mut banned_until, mut unled) = (None, 0);
         loop {
             tokio::time::sleep(ROUND).await;
             if self.0.clocks.take_refused(&self.status().voters) && banned_until.is_none() {
@@ -482,6 +507,10 @@ impl Replica {
             }
             if self.0.log.bytes().is_ok_and(|bytes| bytes >= self.0.settings.checkpoint_bytes) {
                 self.checkpoint().await.ok();
+            }
+            if self.0.drained.load(Ordering::Relaxed) {
+                unled = if self.is_led() { 0 } else { unled + 1 };
+                self.lead_if_nobody_can(unled >= UNLED_MAX);
             }
             self.ask_for_members().await;
             self.change_members().await.ok();

@@ -137,3 +137,27 @@ async fn fleet_carries_a_checkpoint_to_who_is_far_behind() {
     let receipts = fleet.replica(behind).commit(vec![charge(201, 1)]).await.unwrap();
     assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal: 1, .. }));
 }
+
+/// The last leader is gone, and of the two that are left the one that has its rows was told to lead no more.
+#[tokio::test(start_paused = true)]
+async fn fleet_drained_member_brings_what_it_alone_has() {
+    let fleet = Fleet::of(3).await;
+    let first = fleet.leader(None).await;
+    let others: Vec<_> = (1..=3).filter(|it| *it != first).collect();
+    let (drained, behind) = (others[0], others[1]);
+    fleet.replica(drained).drain();
+    fleet.cut_off(behind);
+    let receipts = fleet.replica(drained).commit(vec![charge(1, 1)]).await.unwrap();
+    assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal: 1, .. }));
+    fleet.stop(first).await;
+    fleet.heal();
+    for _ in 0..10_000 {
+        if [drained, behind].iter().all(|it| fleet.replica(*it).leader() == Some(behind)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(fleet.replica(behind).leader(), Some(behind), "it leads no longer than it must");
+    let receipts = fleet.replica(behind).commit(vec![charge(1, 2)]).await.unwrap();
+    assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal: 2, .. }));
+}
