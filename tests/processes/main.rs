@@ -9,7 +9,7 @@
 //! The members are `strongroom fleet run`, and everything about them is done by the command line: the ceremony, the statements
 //! of both signers, keys that are handed over and that turn, a member in the place of another. Each speaks to each through a
 //! relay that is told what is wrong with that way.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../soak/audit.rs"]
@@ -32,6 +32,7 @@ mod relay;
 #[path = "../../src/bin/strongroom/fleet/site.rs"]
 #[allow(dead_code, reason = "the command line uses all of it")]
 mod site;
+mod up;
 
 use std::collections::BTreeMap;
 use std::path::Path;

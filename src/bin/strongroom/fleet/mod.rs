@@ -15,7 +15,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use strongroom::transparency::Statement;
 
 use crate::bundle::{hex, read_bundle};
 use crate::file::{read, tell, write_new};
@@ -139,11 +138,10 @@ pub(crate) fn run(command: FleetCommand) -> Outcome<ExitCode> {
             let (statement, public_key) = (read_bundle(&statement)?, read(&channel_key)?);
             let public_key = public_key.try_into().map_err(|_| format!("{}: no channel key", channel_key.display()))?;
             let vault = place.open()?;
-            // The first statement is obeyed once; said again it is known.
-            if Statement::read(&statement)?.fleet == *vault.fleet() {
-                vault.obey(&statement).ok();
-            }
-            write_new(&out, &vault.hand_over(member, &public_key)?)?;
+            // It is obeyed once: for every founder but the first it is known.
+            let obeyed = vault.obey(&statement);
+            let sealed = vault.hand_over(member, &public_key).map_err(|fault| obeyed.err().unwrap_or(fault))?;
+            write_new(&out, &sealed)?;
             tell(&format!("the fleet's keys are in {}, for member {member} alone", out.display()))?;
         }
         FleetCommand::Take(options) => take(&options)?,

@@ -1,0 +1,81 @@
+//! The README's fleet: made and run by one command, from a folder without anything to Ctrl-C, twice.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const REPLICAS: u16 = 3;
+
+/// A port whose neighbours, and those a hundred and two hundred above, were free a moment ago.
+fn port() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let all = (0..REPLICAS).flat_map(|it| [0, 100, 200].map(|more| port.saturating_add(it + more)));
+        if port < 60_000 && all.map(|it| TcpListener::bind(("127.0.0.1", it))).all(|it| it.is_ok()) {
+            return port;
+        }
+    }
+}
+
+fn up(folder: &Path, port: u16) -> (Child, BufReader<ChildStdout>) {
+    let mut up = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+    up.args(["fleet", "up", "--replicas", &REPLICAS.to_string(), "--port", &port.to_string(), "--folder"]).arg(folder);
+    let mut up = up.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(up.stdout.take().unwrap());
+    (up, said)
+}
+
+/// Reads up to the line that says so, and returns what came before.
+fn until(said: &mut impl BufRead, words: &str) -> String {
+    let mut all = String::new();
+    while !all.lines().last().unwrap_or_default().contains(words) {
+        assert!(said.read_line(&mut all).unwrap() > 0, "it ended without {words:?}:\n{all}");
+    }
+    all
+}
+
+/// The process that runs the member of a folder.
+fn process_of(folder: &Path) -> i32 {
+    let argument = format!("\0{}\0", folder.display());
+    let runs = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|it| String::from_utf8_lossy(&it).contains(&argument))
+    };
+    let mut processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+    processes.find(runs).unwrap_or_else(|| panic!("{argument:?} has no process"))
+}
+
+#[test]
+fn fleet_up_makes_a_fleet_and_runs_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fleet, port) = (folder.path().join("fleet"), port());
+    for made in [true, false] {
+        let (mut process, mut said) = up(&fleet, port);
+        let table = until(&mut said, "stop:");
+        assert_eq!(table.contains("a fleet of 3 is made"), made, "{table}");
+        assert_eq!(table.matches("  ready\n").count(), 3, "{table}");
+        assert_eq!(table.matches(" leads ").count(), 1, "{table}");
+        assert!(table.contains("3 vote: 1, 2, 3; a majority is 2\nthe fleet answers"), "{table}");
+
+        let status = || {
+            let mut status = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+            status.args(["fleet", "status", "--folder"]).arg(&fleet).output().unwrap()
+        };
+        assert!(status().status.success());
+        // A member that is killed is started again, and nobody waits for it.
+        let pid = process_of(&fleet.join("member-2"));
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        until(&mut said, "member 2 ended");
+
+        kill(Pid::from_raw(process.id() as i32), Signal::SIGINT).unwrap();
+        until(&mut said, "stopped");
+        assert!(process.wait().unwrap().success());
+        let after = status();
+        assert!(!after.status.success());
+        assert!(String::from_utf8_lossy(&after.stdout).contains("THE FLEET ANSWERS NOBODY"));
+    }
+}
