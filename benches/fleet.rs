@@ -5,7 +5,7 @@
 //! which runs here and is asked here. The peer's are processes too, and its entries have as many bytes. Both are asked in turns
 //! in the same run: one batch after the other, and eight at once. Counters are checked at the end.
 //!
-//! `cargo bench --features fleet --bench fleet` prints it all; `-- --accounts 1000000` for a checkpoint of a million. Two cores
+//! `cargo bench --features fleet --bench fleet` prints it all; `-- joining --accounts 1000000` for a checkpoint of a million alone. Two cores
 //! for five members measure the cores: a round trip between sites is not in these figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -33,6 +33,7 @@ use strongroom::wire::Writer;
 use strongroom::wrap::MemoryRoot;
 use tokio::runtime::Runtime;
 
+const PARTS: [&str; 4] = ["charges", "recoveries", "fail-over", "joining"];
 const FLEET: [u8; 32] = [3; 32];
 const KEY: [u8; 32] = [9; 32];
 /// So many that no window of an account fills up in a run.
@@ -435,10 +436,20 @@ fn main() {
     }
     let accounts = arguments.iter().skip_while(|it| *it != "--accounts").nth(1).map(|it| it.parse().unwrap());
     let runtime = Runtime::new().unwrap();
-    charges(&runtime, if testing { 5 } else { 100 });
-    recoveries(&runtime, if testing { 64 } else { 2048 }, if testing { 1 } else { 5 });
-    fail_over(&runtime, if testing { 1 } else { 7 });
-    joining(&runtime, accounts.unwrap_or(if testing { 2_000 } else { 100_000 }));
+    // Those that are named, or all.
+    let asked = |part| arguments.iter().any(|it| it == part) || !arguments.iter().any(|it| PARTS.contains(&it.as_str()));
+    if asked("charges") {
+        charges(&runtime, if testing { 5 } else { 100 });
+    }
+    if asked("recoveries") {
+        recoveries(&runtime, if testing { 64 } else { 2048 }, if testing { 1 } else { 5 });
+    }
+    if asked("fail-over") {
+        fail_over(&runtime, if testing { 1 } else { 7 });
+    }
+    if asked("joining") {
+        joining(&runtime, accounts.unwrap_or(if testing { 2_000 } else { 100_000 }));
+    }
     if testing {
         println!("Success");
     }

@@ -222,6 +222,12 @@ impl Machine {
         roster.ok_or(Fault::Latched)
     }
 
+    /// Receipts for a batch of which nothing is known here but that the leader has it committed: a mistake, for checks.
+    #[cfg(feature = "planted")]
+    pub(super) fn guess(&self, proposal: &Proposal) -> Result<Vec<Committed>, Fault> {
+        self.0.kept.guess(commands_of(proposal).map_err(Invalid::stored("a batch"))?)
+    }
+
     /// The sealed records that are asked for, as applied here.
     pub(super) fn sealed_each(&self, asked: &[(AccountId, u32)]) -> Vec<Result<Option<Sealed>, Fault>> {
         self.0.kept.sealed_each(self.0.log.latch(), asked)

@@ -12,6 +12,8 @@ pub enum Mistake {
     AppliesTwice,
     /// A vote leaves before the anchor names it.
     VoteNotAnchored,
+    /// A replica makes receipts from the state that it has when the leader says that a batch is committed.
+    ReceiptsAhead,
     /// A leader takes what it is yet to write for committed.
     CommitsAhead,
 }

@@ -3,6 +3,8 @@
 //! Batches that come while a row is on its way make the next row together. A row that may have been lost is sent again,
 //! to whoever leads by then, under its own number: it is applied once however often it arrives (F2).
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -79,13 +81,18 @@ impl Proposer {
         let origin = Origin { member: self.replica.number(), life: self.life, sequence: self.sequence };
         let mut receipts = self.replica.machine().await_receipts(origin)?;
         let count = draft.count() as u32;
-        let request = Request::Propose { origin, count, content: draft.into_content().into() };
+        let content: Arc<[u8]> = draft.into_content().into();
+        let request = Request::Propose { origin, count, content: Arc::clone(&content) };
         let unsettled = || Fault::Unsettled("the batch is not known to be committed".to_owned());
         tokio::select! {
             biased;
             receipts = &mut receipts => return receipts.map_err(|_| Fault::Latched),
             taken = self.replica.ask_leader(&request, deadline) => taken?,
         };
+        #[cfg(feature = "planted")]
+        if super::planted::makes(super::planted::Mistake::ReceiptsAhead) {
+            return self.replica.machine().guess(&super::consensus::Proposal { origin, time_s: 0, count, content });
+        }
         // The leader has it committed; the row is on its way here.
         match tokio::time::timeout_at(deadline, receipts).await {
             Ok(receipts) => receipts.map_err(|_| Fault::Latched),

@@ -75,6 +75,13 @@ impl Kept {
         Ok(receipts)
     }
 
+    /// What the receipts of commands would be that were applied to what there is now, which they are not: a mistake, for checks.
+    #[cfg(feature = "planted")]
+    pub(crate) fn guess(&self, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
+        let applied = self.applied.read().map_err(|_| Fault::Latched)?;
+        Ok(apply(&mut applied.state.clone(), &mut Changed::default(), applied.index, 0, commands))
+    }
+
     /// Shows the state, and tells the index of the last row in it.
     pub(crate) fn look(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
         let applied = self.applied.read().map_err(|_| Fault::Latched)?;

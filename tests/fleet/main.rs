@@ -105,6 +105,7 @@ fn fleet_simulation_finds_what_is_planted() {
         (Planted::Mistake(Mistake::AppliesTwice), 200),
         (Planted::Mistake(Mistake::VoteNotAnchored), 100),
         (Planted::Mistake(Mistake::CommitsAhead), 400),
+        (Planted::Mistake(Mistake::ReceiptsAhead), 10),
     ];
     for (planted, most) in all {
         let found = (0..most).find(|seed| !run(*seed, planted).wrongs.is_empty());

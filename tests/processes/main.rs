@@ -29,10 +29,10 @@ mod life;
 #[allow(dead_code, reason = "the soak asks it for more")]
 mod people;
 mod relay;
+mod shown;
 #[path = "../../src/bin/strongroom/fleet/site.rs"]
 #[allow(dead_code, reason = "the command line uses all of it")]
 mod site;
-mod up;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use strongroom::client::Trouble;
 use tokio::runtime::Runtime;
 
 use super::operations::Told;
@@ -70,7 +71,7 @@ pub(super) async fn ask(members: &[String]) -> Vec<Asked> {
             tokio::spawn(async move {
                 let told = tokio::time::timeout(PATIENCE, front_end::call(&at, "/v1/status", None)).await;
                 let told = told.map_err(|_| "no answer in time".to_owned());
-                let told = told.and_then(|told| told.map_err(|error| error.to_string()));
+                let told = told.and_then(|told| told.map_err(|error| words(&*error)));
                 let told = told.and_then(|it| serde_json::from_value(it).map_err(|error| error.to_string()));
                 Asked { at, told }
             })
@@ -82,6 +83,13 @@ pub(super) async fn ask(members: &[String]) -> Vec<Asked> {
         answers.push(asked.await.unwrap_or_else(given_up));
     }
     answers
+}
+
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(Trouble::Unreachable(_)) => "not reached".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Whether a majority of those who vote answer people, and know one leader.

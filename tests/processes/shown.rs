@@ -1,4 +1,4 @@
-//! The README's fleet: made and run by one command, from a folder without anything to Ctrl-C, twice.
+//! What the README and `examples/fleet.sh` show: a fleet made and run by one command, and the whole story, step by step.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -9,12 +9,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const REPLICAS: u16 = 3;
+/// Members of the story, and one number more.
+const PORTS: u16 = 7;
 
 /// A port whose neighbours, and those a hundred and two hundred above, were free a moment ago.
 fn port() -> u16 {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let all = (0..REPLICAS).flat_map(|it| [0, 100, 200].map(|more| port.saturating_add(it + more)));
+        let all = (0..PORTS).flat_map(|it| [0, 100, 200].map(|more| port.saturating_add(it + more)));
         if port < 60_000 && all.map(|it| TcpListener::bind(("127.0.0.1", it))).all(|it| it.is_ok()) {
             return port;
         }
@@ -78,4 +80,17 @@ fn fleet_up_makes_a_fleet_and_runs_it_again() {
         assert!(!after.status.success());
         assert!(String::from_utf8_lossy(&after.stdout).contains("THE FLEET ANSWERS NOBODY"));
     }
+}
+
+#[test]
+fn fleet_of_the_example_is_verified_loses_members_and_changes() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fleet.sh");
+    let mut story = Command::new("bash");
+    story.arg(script).env("STRONGROOM", env!("CARGO_BIN_EXE_strongroom")).env("PORT", port().to_string());
+    let story = story.stdin(Stdio::null()).output().unwrap();
+    let (told, wrong) = (String::from_utf8_lossy(&story.stdout), String::from_utf8_lossy(&story.stderr));
+    assert!(story.status.success(), "{told}\n{wrong}");
+    assert!(told.ends_with("Everything was as it says.\n"), "{told}\n{wrong}");
+    assert_eq!(told.matches("\nthe fleet answers\n").count(), 3, "{told}");
+    assert_eq!(told.matches("the backup key is back").count(), 2, "{told}");
 }
