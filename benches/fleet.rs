@@ -437,7 +437,8 @@ fn main() {
     let accounts = arguments.iter().skip_while(|it| *it != "--accounts").nth(1).map(|it| it.parse().unwrap());
     let runtime = Runtime::new().unwrap();
     // Those that are named, or all.
-    let asked = |part| arguments.iter().any(|it| it == part) || !arguments.iter().any(|it| PARTS.contains(&it.as_str()));
+    let asked =
+        |part| arguments.iter().any(|it| it == part) || !arguments.iter().any(|it| PARTS.contains(&it.as_str()));
     if asked("charges") {
         charges(&runtime, if testing { 5 } else { 100 });
     }
