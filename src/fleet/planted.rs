@@ -13,6 +13,7 @@ pub enum Mistake {
     /// A vote leaves before the anchor names it.
     VoteNotAnchored,
     /// A replica makes receipts from the state that it has when the leader says that a batch is committed.
+    #[cfg(feature = "planted")]
     ReceiptsAhead,
     /// A leader takes what it is yet to write for committed.
     CommitsAhead,
