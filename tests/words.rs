@@ -298,6 +298,7 @@ fn fleet(words: &mut Words) {
         vote: Leader { term: 3, member: 2 },
         last_index: Some(4),
         applied_index: Some(4),
+        version: 1,
         checkpoint_index: None,
         members: [(1, "somewhere".to_owned())].into(),
         voters: [1, 2, 3].into(),

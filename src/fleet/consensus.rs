@@ -62,6 +62,8 @@ pub(super) struct Proposal {
     pub(super) origin: Origin,
     /// The leader's date, in seconds.
     pub(super) time_s: u64,
+    /// The version in which its commands are written; the fleet has turned to it by this row, if not before (F12).
+    pub(super) version: u8,
     /// How many commands it has.
     pub(super) count: u32,
     /// The commands, one behind another.

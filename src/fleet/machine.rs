@@ -20,6 +20,7 @@ use super::link::Address;
 use super::log::{Log, Place, raft_fault};
 use super::planted::{Mistake, makes};
 use super::roster::Roster;
+use super::version::{OLDEST, ROW, Versions, read_in};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::carried::{Incoming, Outgoing, Proven};
@@ -35,15 +36,30 @@ use crate::wrap::Sealed;
 
 /// What redb may keep of the checkpoint's file in memory.
 const CACHE: usize = 64 << 20;
+/// What a checkpoint is called that a member does not read.
+const CHECKPOINT: &str = "the fleet's checkpoint";
 
-/// What a fleet keeps beside the state: who its members are and never will be, and how far each of their batches have come.
-#[derive(Clone, Default)]
+/// What a fleet keeps beside the state: what it speaks, who its members are and never will be, and how far each of their batches
+/// have come.
+#[derive(Clone)]
 struct Book {
+    version: u8,
     membership: StoredMembership,
     /// Numbers that nobody has again.
     gone: BTreeSet<u64>,
     /// The last batch applied of each member: its life, and its number in that life (F2).
     origins: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Book {
+            version: OLDEST,
+            membership: StoredMembership::default(),
+            gone: BTreeSet::new(),
+            origins: BTreeMap::new(),
+        }
+    }
 }
 
 impl Book {
@@ -60,7 +76,7 @@ impl Book {
 
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
-        writer.flag(self.membership.log_id().is_some());
+        writer.u8(self.version).flag(self.membership.log_id().is_some());
         from_raft(&self.membership.log_id().unwrap_or_default()).write(&mut writer);
         write_membership(&mut writer, self.membership.membership());
         writer.u32(self.gone.len() as u32);
@@ -77,7 +93,7 @@ impl Book {
     fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let parse = || -> Result<Self, Invalid> {
             let mut reader = Reader::new(bytes);
-            let known = reader.flag()?;
+            let (version, known) = (reader.u8()?, reader.flag()?);
             let log_id = LogId::read(&mut reader)?;
             let membership = StoredMembership::new(known.then(|| to_raft(log_id)), read_membership(&mut reader)?);
             let gone = (0..reader.u32()?).map(|_| reader.u64()).collect::<Result<_, Invalid>>()?;
@@ -85,7 +101,7 @@ impl Book {
                 .map(|_| Ok((reader.u64()?, (reader.u64()?, reader.u64()?))))
                 .collect::<Result<_, Invalid>>()?;
             reader.finish()?;
-            Ok(Book { membership, gone, origins })
+            Ok(Book { version, membership, gone, origins })
         };
         parse().map_err(Invalid::stored("what the checkpoint says of the fleet"))
     }
@@ -100,6 +116,7 @@ pub(super) struct Machine(Arc<Shared>);
 
 struct Shared {
     log: Log,
+    versions: Arc<Versions>,
     kept: Kept,
     book: Mutex<Book>,
     /// Where the last checkpoint stands.
@@ -145,7 +162,12 @@ pub(super) struct Opened {
 
 impl Opened {
     /// The checkpoint's file: an empty one is a checkpoint of nothing.
-    pub(super) fn read(backend: impl StorageBackend, keys: &Keys, policy: &Policy) -> Result<Self, Fault> {
+    pub(super) fn read(
+        backend: impl StorageBackend,
+        keys: &Keys,
+        policy: &Policy,
+        versions: &Versions,
+    ) -> Result<Self, Fault> {
         let store = Store::open(backend, CACHE)?;
         checkpoint::settle(store.db()?)?;
         match checkpoint::load(store.db()?, keys)? {
@@ -154,6 +176,7 @@ impl Opened {
                     return Err(Fault::PolicyMismatch(format!("{field} differs")));
                 }
                 let book = Book::decode(&loaded.beside)?;
+                versions.check(CHECKPOINT, book.version)?;
                 Ok(Opened { store, base: loaded.base, state: loaded.state, book })
             }
             None => {
@@ -164,12 +187,14 @@ impl Opened {
 }
 
 impl Machine {
-    pub(super) fn new(opened: Opened, log: Log) -> Result<Self, Fault> {
+    pub(super) fn new(opened: Opened, log: Log, versions: Arc<Versions>) -> Result<Self, Fault> {
         let Opened { store, base, state, book } = opened;
         let kept = Kept::new(store, state, Changed::default(), base.last.map_or(0, |last| last.index))?;
         let applied = watch::Sender::new(base.last);
+        versions.turn_to(book.version);
         Ok(Machine(Arc::new(Shared {
             log,
+            versions,
             kept,
             book: Mutex::new(book),
             base: Mutex::new(base),
@@ -252,6 +277,7 @@ impl Machine {
         let proven = shielded(|| incoming.prove(self.0.log.keys()))?;
         let loaded = proven.loaded();
         let book = Book::decode(&loaded.beside)?;
+        self.0.versions.check(CHECKPOINT, book.version)?;
         let meta = meta_of(&loaded.base, &book);
         if !Roster::of(&loaded.state, book.gone, book.membership.membership().clone()).stands() {
             return Err(Fault::Damaged("a checkpoint has members that no statement names".to_owned()));
@@ -271,13 +297,14 @@ impl Machine {
         log.installed(Place { id: last, chain: loaded.base.chain }, loaded.base.root)?;
         kept.install(loaded.state, last.index)?;
         *lock(base)? = loaded.base;
+        self.0.versions.turn_to(next.version);
         *book = next;
         applied.send_replace(Some(last));
         Ok(())
     }
 
     fn apply_entry(&self, entry: Entry, mut commands: Vec<Command>) -> Result<(), Fault> {
-        let Shared { book, kept, waiting, applied, .. } = &*self.0;
+        let Shared { versions, book, kept, waiting, applied, .. } = &*self.0;
         let id = from_raft(&entry.log_id);
         let mut book = lock(book)?;
         if *applied.borrow() >= Some(id) {
@@ -290,6 +317,9 @@ impl Machine {
                 book.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
             EntryPayload::Normal(it) => {
+                versions.check(ROW, it.version)?;
+                book.version = book.version.max(it.version);
+                versions.turn_to(book.version);
                 if book.admits(&it.origin) {
                     (time_s, origin) = (it.time_s, Some(it.origin));
                 } else {
@@ -353,7 +383,7 @@ impl Machine {
 
 /// The commands of a proposal.
 pub(super) fn commands_of(proposal: &Proposal) -> Result<Vec<Command>, Invalid> {
-    let mut reader = Reader::new(&proposal.content);
+    let mut reader = Reader::new(read_in(proposal.version, &proposal.content)?);
     let commands = read_commands(&mut reader, proposal.count as usize)?;
     reader.finish().map(|()| commands)
 }

@@ -1,6 +1,7 @@
 //! What replicas say to each other: one request, one reply, each in one encoding of bounded size.
 //!
-//! Every message begins with the version and the speaker's clock. The link says who speaks, and a request that only one
+//! Every message begins with its version, the newest that its speaker reads, and the speaker's clock; these stand there in every
+//! version. The link says who speaks, and a request that only one
 //! member may make, as a leader or for itself, is refused from any other; so what one member said is of no use to another.
 
 use std::collections::BTreeMap;
@@ -10,13 +11,12 @@ use super::consensus::{Entry, Origin, Vote, leader_of, read_addresses, vote_for,
 use super::link::Address;
 use super::log::Place;
 use super::row::{FRAME_LEN, read_entry, write_entry};
+use super::version::{Head, OLDEST};
 use crate::journal::{Leader, LogId};
 use crate::limits::{BATCH_MAX, ROW_MAX};
 use crate::session::PUBLIC_KEY_LEN;
 use crate::wire::{Invalid, Reader, Writer};
 
-/// Version of the messages.
-const VERSION: u8 = 1;
 /// Entries of a message, but for one that is larger by itself, in bytes.
 pub(super) const ENTRIES_BYTES: usize = 4 << 20;
 /// Most entries of a message.
@@ -34,7 +34,7 @@ pub(super) enum Request {
     /// Of a candidate, whose log ends there.
     Vote { vote: Vote, last: Option<LogId> },
     /// Of any member, to the leader: a batch of its own.
-    Propose { origin: Origin, count: u32, content: Arc<[u8]> },
+    Propose { origin: Origin, version: u8, count: u32, content: Arc<[u8]> },
     /// Of any member, to the leader: up to where does one see all that was acknowledged before now?
     Confirm,
     /// Of a leader: a checkpoint begins.
@@ -84,7 +84,7 @@ pub(super) enum Reply {
 /// Why a replica turns a message down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It is not a message, or of another version.
+    /// It is not a message.
     Malformed,
     /// It speaks for another than the one who sent it.
     Foreign,
@@ -98,10 +98,12 @@ pub(super) enum Refused {
     Stopped,
     /// It has members whom no statement of both signers names.
     Members,
+    /// It is of a version that the replica does not read.
+    Version,
 }
 
 impl Refused {
-    const ALL: [Refused; 7] = [
+    const ALL: [Refused; 8] = [
         Refused::Malformed,
         Refused::Foreign,
         Refused::Skew,
@@ -109,12 +111,13 @@ impl Refused {
         Refused::Busy,
         Refused::Stopped,
         Refused::Members,
+        Refused::Version,
     ];
 }
 
-/// A message with the clock of who speaks, in seconds.
+/// A message, and what stands before it.
 pub(super) struct Said<T> {
-    pub(super) time_s: u64,
+    pub(super) head: Head,
     pub(super) what: T,
 }
 
@@ -137,26 +140,55 @@ fn read_id(reader: &mut Reader<'_>) -> Result<Option<LogId>, Invalid> {
     if reader.flag()? { LogId::read(reader).map(Some) } else { Ok(None) }
 }
 
-fn said(time_s: u64, room: usize, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+/// Why what was heard is no message to this member.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unheard {
+    Malformed,
+    /// It is of a version that this member does not read.
+    Version(Head),
+}
+
+impl From<Invalid> for Unheard {
+    fn from(Invalid: Invalid) -> Self {
+        Unheard::Malformed
+    }
+}
+
+fn said(head: Head, room: usize, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::with_capacity(room + 256);
-    writer.u8(VERSION).u64(time_s);
+    writer.u8(head.version).u8(head.reads).u64(head.time_s);
+    #[cfg(feature = "planted")]
+    if head.version == super::version::NEXT {
+        writer.u8(super::version::NEXT);
+    }
     write(&mut writer);
     writer.finish()
 }
 
-fn hear<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Result<T, Invalid>) -> Result<Said<T>, Invalid> {
+fn hear<T>(
+    bytes: &[u8],
+    newest: u8,
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, Invalid>,
+) -> Result<Said<T>, Unheard> {
     let mut reader = Reader::new(bytes);
-    if bytes.len() > MESSAGE_MAX || reader.u8()? != VERSION {
-        return Err(Invalid);
+    if bytes.len() > MESSAGE_MAX {
+        return Err(Unheard::Malformed);
     }
-    let time_s = reader.u64()?;
+    let head = Head { version: reader.u8()?, reads: reader.u8()?, time_s: reader.u64()? };
+    if !(OLDEST..=newest).contains(&head.version) {
+        return Err(Unheard::Version(head));
+    }
+    #[cfg(feature = "planted")]
+    if head.version == super::version::NEXT && reader.u8()? != super::version::NEXT {
+        return Err(Unheard::Malformed);
+    }
     let what = read(&mut reader)?;
     reader.finish()?;
-    Ok(Said { time_s, what })
+    Ok(Said { head, what })
 }
 
 impl Request {
-    pub(super) fn encode(&self, time_s: u64) -> Vec<u8> {
+    pub(super) fn encode(&self, head: Head) -> Vec<u8> {
         let room = match self {
             Request::Append { entries, .. } => entries.iter().map(size_of_entry).sum(),
             Request::Propose { content, .. } => content.len(),
@@ -168,7 +200,7 @@ impl Request {
             | Request::Members
             | Request::Prove => 0,
         };
-        said(time_s, room, |writer| self.write(writer))
+        said(head, room, |writer| self.write(writer))
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -188,9 +220,9 @@ impl Request {
                 write_vote(writer.u8(2), vote);
                 write_id(writer, *last);
             }
-            Request::Propose { origin, count, content } => {
+            Request::Propose { origin, version, count, content } => {
                 origin.write(writer.u8(3));
-                writer.u32(*count).counted(content);
+                writer.u8(*version).u32(*count).counted(content);
             }
             Request::Confirm => {
                 writer.u8(4);
@@ -216,8 +248,8 @@ impl Request {
         }
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Said<Self>, Invalid> {
-        hear(bytes, |reader| {
+    pub(super) fn decode(bytes: &[u8], newest: u8) -> Result<Said<Self>, Unheard> {
+        hear(bytes, newest, |reader| {
             Ok(match reader.u8()? {
                 1 => Request::Append {
                     vote: read_vote(reader)?,
@@ -235,6 +267,7 @@ impl Request {
                 2 => Request::Vote { vote: read_vote(reader)?, last: read_id(reader)? },
                 3 => Request::Propose {
                     origin: Origin::read(reader)?,
+                    version: reader.u8()?,
                     count: Some(reader.u32()?).filter(|it| *it as usize <= BATCH_MAX).ok_or(Invalid)?,
                     content: Arc::from(reader.counted(ROW_MAX)?),
                 },
@@ -256,8 +289,8 @@ impl Request {
 }
 
 impl Reply {
-    pub(super) fn encode(&self, time_s: u64) -> Vec<u8> {
-        said(time_s, 0, |writer| match self {
+    pub(super) fn encode(&self, head: Head) -> Vec<u8> {
+        said(head, 0, |writer| match self {
             Reply::Appended { chain } => {
                 writer.u8(1).flag(chain.is_some());
                 if let Some(chain) = chain {
@@ -297,8 +330,8 @@ impl Reply {
         })
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Said<Self>, Invalid> {
-        hear(bytes, |reader| {
+    pub(super) fn decode(bytes: &[u8], newest: u8) -> Result<Said<Self>, Unheard> {
+        hear(bytes, newest, |reader| {
             Ok(match reader.u8()? {
                 1 => Reply::Appended { chain: if reader.flag()? { Some(*reader.array()?) } else { None } },
                 2 => Reply::Conflict,

@@ -27,6 +27,7 @@
 //! | F9 | a message speaks for whoever sent it: a leader's are taken from that leader, a member's batch from that member |
 //! | F10 | whoever becomes a member is named by the last statement of both signers before, and no number comes back |
 //! | F11 | a leader's batch may go to the others before it is on its own disk; nothing says that it is committed before it is there |
+//! | F12 | a fleet speaks a version that every member reads, which its log says; it turns to a newer one by a row, and never back |
 //!
 //! # Members
 //!
@@ -37,6 +38,12 @@
 //!
 //! Whoever is to be stopped, for a while or for good, is [drained](Replica::drain) first. A member that was removed may be
 //! stopped once the status of the others does not show it. One whose disk or anchor is lost is replaced by another number.
+//!
+//! # Versions
+//!
+//! Members are brought to a newer build one after the other, while the fleet goes on: a build speaks what its fleet's log says,
+//! and reads the version before its own too. Once every member reads a newer one the leader has the fleet turn to it. From then on
+//! a member that is brought back to the build before stops with [`crate::error::Fault::Format`]; [`Settings::newest`] puts that off.
 //!
 //! # Links
 //!
@@ -75,6 +82,7 @@ mod roster;
 mod row;
 mod stream;
 mod tls;
+mod version;
 
 pub use consensus::seed_timers;
 pub use journal::{Fleet, Waits, Work};

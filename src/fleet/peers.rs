@@ -17,8 +17,9 @@ use super::consensus::{Consensus, Vote, from_raft, to_raft};
 use super::link::{Address, Links};
 use super::log::{Log, Place, raft_fault};
 use super::machine::Carried;
-use super::message::{Refused, Reply, Request};
+use super::message::{Refused, Reply, Request, Unheard};
 use super::planted::{Mistake, makes};
+use super::version::Versions;
 use crate::error::Fault;
 
 /// Between two tries to reach a member.
@@ -32,6 +33,7 @@ pub(super) struct Peers {
     pub(super) links: Arc<dyn Links>,
     pub(super) log: Log,
     pub(super) clocks: Arc<Clocks>,
+    pub(super) versions: Arc<Versions>,
     /// Whether a member that was asked for its vote has said that this replica is none.
     pub(super) foreign: Arc<AtomicBool>,
 }
@@ -40,14 +42,29 @@ impl Peers {
     /// Asks a member, and hears its clock along with its answer.
     pub(super) async fn ask(&self, member: u64, address: &Address, request: &Request) -> io::Result<Reply> {
         let now_s = self.clocks.now_s().map_err(io::Error::other)?;
-        let bytes = match self.links.call(member, address, request.encode(now_s)).await {
+        let head = self.versions.head(u8::MAX, now_s);
+        let bytes = match self.links.call(member, address, request.encode(head)).await {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(Reply::Refused(Refused::Foreign));
             }
             called => called?,
         };
-        let said = Reply::decode(&bytes).map_err(|_| io::Error::other("what came back is not a reply"))?;
-        self.clocks.heard(member, said.time_s);
+        let said = match Reply::decode(&bytes, self.versions.newest()) {
+            Ok(said) => said,
+            Err(Unheard::Version(_)) => return Ok(Reply::Refused(Refused::Version)),
+            Err(Unheard::Malformed) => return Err(io::Error::other("what came back is not a reply")),
+        };
+        self.clocks.heard(member, said.head.time_s);
+        self.versions.hear(member, said.head.reads);
+        if said.what == Reply::Refused(Refused::Version) {
+            let (reads, speaks) = (said.head.reads, head.version);
+            tracing::warn!(
+                member,
+                reads,
+                speaks,
+                "a member does not read what this fleet speaks: it wants a newer build"
+            );
+        }
         Ok(said.what)
     }
 }

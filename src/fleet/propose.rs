@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::consensus::Origin;
 use super::message::Request;
 use super::replica::Replica;
+use super::version::written_in;
 use crate::error::Fault;
 use crate::journal::Committed;
 use crate::journal::row::Draft;
@@ -80,9 +81,9 @@ impl Proposer {
         self.sequence += 1;
         let origin = Origin { member: self.replica.number(), life: self.life, sequence: self.sequence };
         let mut receipts = self.replica.machine().await_receipts(origin)?;
-        let count = draft.count() as u32;
-        let content: Arc<[u8]> = draft.into_content().into();
-        let request = Request::Propose { origin, count, content: Arc::clone(&content) };
+        let (version, count) = (self.replica.version(), draft.count() as u32);
+        let content: Arc<[u8]> = written_in(version, draft.into_content()).into();
+        let request = Request::Propose { origin, version, count, content: Arc::clone(&content) };
         let unsettled = || Fault::Unsettled("the batch is not known to be committed".to_owned());
         tokio::select! {
             biased;
@@ -91,7 +92,13 @@ impl Proposer {
         };
         #[cfg(feature = "planted")]
         if super::planted::makes(super::planted::Mistake::ReceiptsAhead) {
-            return self.replica.machine().guess(&super::consensus::Proposal { origin, time_s: 0, count, content });
+            return self.replica.machine().guess(&super::consensus::Proposal {
+                origin,
+                time_s: 0,
+                version,
+                count,
+                content,
+            });
         }
         // The leader has it committed; the row is on its way here.
         match tokio::time::timeout_at(deadline, receipts).await {

@@ -22,8 +22,8 @@ const ROW_VERSION: u8 = 1;
 const KIND_BLANK: u8 = 0;
 const KIND_BATCH: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
-/// Bytes of a row around the commands of a batch: version, log id, kind, origin, date, count, length, chain.
-pub(super) const FRAME_LEN: usize = 1 + LogId::LEN + 1 + 24 + 8 + 4 + 4 + 32;
+/// Bytes of a row around the commands of a batch: version, log id, kind, origin, date, version, count, length, chain.
+pub(super) const FRAME_LEN: usize = 1 + LogId::LEN + 1 + 24 + 8 + 1 + 4 + 4 + 32;
 
 /// Appends an entry's one encoding.
 pub(super) fn write_entry(writer: &mut Writer, entry: &Entry) {
@@ -32,9 +32,9 @@ pub(super) fn write_entry(writer: &mut Writer, entry: &Entry) {
         EntryPayload::Blank => {
             writer.u8(KIND_BLANK);
         }
-        EntryPayload::Normal(Proposal { origin, time_s, count, content }) => {
+        EntryPayload::Normal(Proposal { origin, time_s, version, count, content }) => {
             origin.write(writer.u8(KIND_BATCH));
-            writer.u64(*time_s).u32(*count).counted(content);
+            writer.u64(*time_s).u8(*version).u32(*count).counted(content);
         }
         EntryPayload::Membership(membership) => write_membership(writer.u8(KIND_MEMBERSHIP), membership),
     }
@@ -48,6 +48,7 @@ pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, Invalid> {
         KIND_BATCH => EntryPayload::Normal(Proposal {
             origin: Origin::read(reader)?,
             time_s: reader.u64()?,
+            version: reader.u8()?,
             count: reader.u32()?,
             content: Arc::from(reader.counted(ROW_MAX)?),
         }),

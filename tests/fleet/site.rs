@@ -1,7 +1,7 @@
 //! A member's place in the simulation: its disk, its clock, and what runs there.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(crate) struct Site {
     pub checkpoint: AtomicBool,
     /// How badly messages are treated on their way from here, in thousandths.
     pub meddling: u64,
+    /// The newest version that the build reads which it runs.
+    pub newest: AtomicU8,
     pub seed: u64,
     pub signers: Arc<Signers>,
     /// What must not have happened.
@@ -127,7 +129,7 @@ impl Site {
             anchor: disk.anchor(),
             clock: Arc::new(SimClock(Arc::clone(&self.ahead_s))),
             links: Arc::new(Meddling { streams, dice, per_mille: self.meddling }),
-            settings: settings(),
+            settings: Settings { newest: self.newest.load(Ordering::Relaxed), ..settings() },
         };
         let replica = match Replica::open_on(disk.file(LOG), disk.file(CHECKPOINT), member).await {
             Ok(replica) => {

@@ -1,11 +1,11 @@
 //! One run of a simulated fleet, from one seed: members, people who ask, and everything that may go wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use strongroom::fleet::{self, Mistake};
+use strongroom::fleet::{self, Mistake, Settings};
 use strongroom::journal::{Anchored, Leader};
 use turmoil::net::TcpStream;
 use turmoil::{Builder, Sim};
@@ -100,6 +100,7 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
         older: BTreeMap::new(),
         next: Duration::from_secs(2),
         meddling,
+        newest: Settings::default().newest,
         seed,
         planted,
     };
@@ -203,6 +204,13 @@ fn settle(sim: &mut Sim<'_>, trouble: &Trouble, book: &Arc<Mutex<Book>>) {
     if states.iter().any(|(_, state)| *state != states[0].1) {
         let at: Vec<_> = states.iter().map(|(at, _)| at).collect();
         wrongs.lock().unwrap().push(format!("members have come to two states, at {at:?}"));
+    }
+    let reads = |number: &u64| trouble.site(*number).newest.load(Ordering::Relaxed);
+    let least = members.iter().map(reads).min();
+    let speaks = |number: &u64| trouble.site(*number).replica.lock().unwrap().as_ref().map(|it| it.status().version);
+    if members.iter().any(|number| speaks(number) != least) {
+        let spoken: Vec<_> = members.iter().map(speaks).collect();
+        wrongs.lock().unwrap().push(format!("members speak {spoken:?}, and all read {least:?}"));
     }
     if members.iter().any(|number| !trouble.is_settled(*number)) {
         wrongs.lock().unwrap().push(format!("the members are not yet {members:?}, although all is well"));
@@ -326,6 +334,8 @@ struct Trouble {
     older: BTreeMap<u64, ([Vec<u8>; 2], Anchored, Leader)>,
     next: Duration,
     meddling: u64,
+    /// The newest version that the builds read which members are brought to.
+    newest: u8,
     seed: u64,
     planted: Planted,
 }
@@ -340,7 +350,7 @@ impl Trouble {
         }
         self.next = now + Duration::from_millis(100 + self.dice.below(1500));
         let (one, other) = (self.any(), self.any());
-        match self.dice.below(13) {
+        match self.dice.below(14) {
             0 | 1 => self.crash(sim, one),
             2 => {
                 let (at, half) = (1 + self.dice.below(60), self.dice.below(2) == 0);
@@ -379,6 +389,11 @@ impl Trouble {
                 self.site(one).checkpoint.store(true, Ordering::Relaxed);
             }
             11 => self.change_members(sim),
+            12 => {
+                // A build to come: whoever starts from here on runs it.
+                self.newest = Settings::default().newest + 1;
+                self.crash(sim, one);
+            }
             _ => {
                 let ahead_s: i64 = [-100_000, -100, 0, 100, 100_000][self.dice.below(5) as usize];
                 // Less than half of all clocks are wrong, of the members that were as of those that will be.
@@ -410,6 +425,7 @@ impl Trouble {
             refuses: AtomicBool::new(false),
             checkpoint: AtomicBool::new(false),
             meddling: self.meddling,
+            newest: AtomicU8::new(self.newest),
             seed: self.seed,
             signers: Arc::clone(&self.signers),
             wrongs: Arc::clone(&self.wrongs),
@@ -557,6 +573,7 @@ impl Trouble {
             self.found(&after);
         }
         *site.disk.lock().unwrap() = after;
+        site.newest.store(self.newest, Ordering::Relaxed);
         sim.bounce(name(number));
     }
 

@@ -22,6 +22,8 @@ use crate::site::Site;
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a build to come reads, which this one plays where mistakes may be planted in it; elsewhere it is restarted as it is.
+const NEXT: u8 = if cfg!(feature = "planted") { 2 } else { 1 };
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A member, whether it runs or not.
@@ -43,6 +45,8 @@ pub(crate) struct Processes {
     /// How many statements have named members, and how many members there have been.
     statements: u64,
     born: u64,
+    /// The newest version that the builds read which members are started on.
+    newest: u8,
 }
 
 /// Ports that were free a moment ago.
@@ -68,6 +72,7 @@ impl Processes {
             named: BTreeMap::new(),
             statements: 0,
             born: 0,
+            newest: Settings::default().newest,
         };
         let path = |name: &str| folder.join(name).display().to_string();
         std::fs::write(folder.join("admission.key"), [42; 32])?;
@@ -219,6 +224,7 @@ impl Processes {
         command.args(["fleet", "run", "--with-parent", "--folder"]).arg(self.folder_of(number));
         command.arg("--listen").arg(format!("127.0.0.1:{}", member.people));
         command.arg("--operations").arg(format!("127.0.0.1:{}", member.operations));
+        command.arg("--newest").arg(self.newest.to_string());
         command.arg("--admit-anybody").arg(self.folder.join("admission.key"));
         for ((from, to), relay) in &self.relays {
             if *from == number {
@@ -302,6 +308,32 @@ impl Processes {
         Ok(number.ok_or_else(|| format!("nobody leads:\n{table}"))?)
     }
 
+    /// Waits until the fleet's table has these words.
+    fn wait_until_it_shows(&self, words: &str) -> Outcome<()> {
+        let begun = Instant::now();
+        while !self.status()?.1.contains(words) {
+            if begun.elapsed() > PATIENCE {
+                return Err(
+                    format!("the table does not show {words:?} after {PATIENCE:?}:\n{}", self.status()?.1).into()
+                );
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Brings every member to a build to come, one after the other, each once the one before is back.
+    pub(crate) fn upgrade(&mut self) -> Outcome<()> {
+        self.newest = NEXT;
+        for number in self.numbers() {
+            self.wait_until_it_stands()?;
+            self.end(number, Signal::SIGTERM)?;
+            self.start(number)?;
+        }
+        self.wait_until_it_stands()?;
+        self.wait_until_it_shows(&format!("the fleet speaks version {NEXT}\n"))
+    }
+
     pub(crate) fn rotate(&self, number: u64, kind: &str) -> Outcome<()> {
         self.told(&["fleet", "rotate", "--at", &self.operations(number), kind]).map(drop)
     }
@@ -329,14 +361,8 @@ impl Processes {
         ])?;
         self.start(joins)?;
         let numbers: Vec<_> = self.named.keys().map(u64::to_string).collect();
-        let settled = format!("{} vote: {}; a majority is 3\n", numbers.len(), numbers.join(", "));
-        let begun = Instant::now();
-        while !self.status()?.1.contains(&settled) {
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("the members have not changed:\n{}", self.status()?.1).into());
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
+        let settled = format!("{} vote: {}; a majority is 3;", numbers.len(), numbers.join(", "));
+        self.wait_until_it_shows(&settled)?;
         self.end(leaves, Signal::SIGTERM)?;
         self.members.remove(&leaves);
         self.relays.retain(|(from, to), _| ![from, to].contains(&&leaves));
@@ -355,7 +381,8 @@ impl Processes {
             let site = Site::open(&self.folder_of(number))?;
             let tls = site.tls()?;
             let links = Arc::new(Streams::new(TcpDials::new(tls.clone())));
-            let replica = runtime.block_on(site.replica(links, Settings::default()))?;
+            let replica =
+                runtime.block_on(site.replica(links, Settings { newest: self.newest, ..Settings::default() }))?;
             let listener = runtime.block_on(tokio::net::TcpListener::bind(&site.name))?;
             runtime.spawn(tls.acceptor(&replica)?.listen(listener));
             replicas.push(replica);

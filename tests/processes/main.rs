@@ -73,10 +73,11 @@ enum Fault {
     Slow,
     Turned,
     Replaced,
+    Upgraded,
 }
 
 impl Fault {
-    const TABLE: [(Fault, u64, &str); 10] = [
+    const TABLE: [(Fault, u64, &str); 11] = [
         (Fault::LeaderKilled, 4, "the leader killed"),
         (Fault::TwoKilled, 3, "two members killed at once"),
         (Fault::Terminated, 2, "a member told to stop, and started again"),
@@ -87,6 +88,7 @@ impl Fault {
         (Fault::Slow, 2, "every message late by up to 60 ms"),
         (Fault::Turned, 2, "keys turned at one member"),
         (Fault::Replaced, 1, "a member replaced by another, by a statement of both signers"),
+        (Fault::Upgraded, 1, "every member brought to a newer build, one after the other"),
     ];
 
     fn chosen(dice: &mut Dice) -> Self {
@@ -265,6 +267,7 @@ fn round(
             fleet.replace(one, runtime)?;
             serve.send_replace(Serving::Fleet(fleet.doors()));
         }
+        Fault::Upgraded => fleet.upgrade()?,
     }
     fleet.heal();
     fleet.all_run()?;

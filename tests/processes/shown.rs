@@ -61,7 +61,10 @@ fn fleet_up_makes_a_fleet_and_runs_it_again() {
         assert_eq!(table.contains("a fleet of 3 is made"), made, "{table}");
         assert_eq!(table.matches("  ready\n").count(), 3, "{table}");
         assert_eq!(table.matches(" leads ").count(), 1, "{table}");
-        assert!(table.contains("3 vote: 1, 2, 3; a majority is 2\nthe fleet answers"), "{table}");
+        assert!(
+            table.contains("3 vote: 1, 2, 3; a majority is 2; the fleet speaks version 1\nthe fleet answers"),
+            "{table}"
+        );
 
         let status = || {
             let mut status = Command::new(env!("CARGO_BIN_EXE_strongroom"));

@@ -38,6 +38,7 @@ use super::link::Address;
 use super::message::{ENTRIES_BYTES, size_of_entry};
 use super::planted::{self, Mistake, makes};
 use super::row;
+use super::version::{ROW, Versions};
 use crate::error::Fault;
 use crate::journal::checkpoint::Base;
 use crate::journal::latch::Latch;
@@ -114,7 +115,8 @@ impl Log {
     ///
     /// # Errors
     /// [`Fault::Anchor`] if the disk lacks what the anchor names, [`Fault::Damaged`] if stored bytes do not authenticate,
-    /// [`Fault::PolicyMismatch`] if the log was begun under another policy, [`Fault::Storage`].
+    /// [`Fault::PolicyMismatch`] if the log was begun under another policy, [`Fault::Format`] if it has batches that this member
+    /// does not read, [`Fault::Storage`].
     pub(super) fn open(
         backend: impl StorageBackend,
         keys: Arc<Keys>,
@@ -122,6 +124,7 @@ impl Log {
         member: u64,
         latch: Latch,
         base: &Base,
+        versions: &Versions,
     ) -> Result<Self, Fault> {
         let held = latch.held();
         let store = Store::open(backend, CACHE)?;
@@ -147,7 +150,7 @@ impl Log {
             unwritten: Vec::new(),
             written: None,
         };
-        read_rows(&store, &keys, policy, &mut tail)?;
+        versions.check(ROW, read_rows(&store, &keys, policy, &mut tail)?)?;
         let anchored = Place { id: held.last, chain: held.chain };
         check_base(&tail)?;
         if held.sequence == 0 {

@@ -10,6 +10,7 @@ use crate::error::Fault;
 use crate::fleet::consensus::{Vote, from_raft, read_addresses, vote_for};
 use crate::fleet::link::Address;
 use crate::fleet::row;
+use crate::fleet::version::{OLDEST, version_of};
 use crate::journal::row::{CHAIN_BEGIN, Keys, first_half};
 use crate::journal::store::{Store, durable, storage};
 use crate::journal::{Leader, LogId};
@@ -22,8 +23,9 @@ pub(super) const VOTE: &str = "vote";
 pub(super) const PURGED: &str = "purged";
 pub(super) const INVITATION: &str = "invitation";
 
-pub(super) fn read_rows(store: &Store, keys: &Keys, policy: &Policy, tail: &mut Tail) -> Result<(), Fault> {
-    let mut chain = tail.purged.map_or(CHAIN_BEGIN, |it| it.chain);
+/// Reads the rows; and the newest version in which one of them is written.
+pub(super) fn read_rows(store: &Store, keys: &Keys, policy: &Policy, tail: &mut Tail) -> Result<u8, Fault> {
+    let (mut chain, mut newest) = (tail.purged.map_or(CHAIN_BEGIN, |it| it.chain), OLDEST);
     let read = store.db()?.begin_read().map_err(storage)?;
     let table = match read.open_table(LOG) {
         Ok(table) => table,
@@ -38,11 +40,12 @@ pub(super) fn read_rows(store: &Store, keys: &Keys, policy: &Policy, tail: &mut 
         let bytes = bytes.value();
         let (entry, next) = row::open(keys, policy, bytes, index, &chain)?;
         chain = next;
+        newest = newest.max(version_of(&entry));
         tail.rows.push_back(Place { id: from_raft(&entry.log_id), chain });
         tail.bytes += bytes.len() as u64 + ROW_OVERHEAD;
         tail.keep(entry, bytes.len());
     }
-    Ok(())
+    Ok(newest)
 }
 
 /// The checkpoint must stand in the log, or beyond its end, where a snapshot has been installed.

@@ -15,9 +15,10 @@ use crate::fleet::blocking;
 use crate::fleet::consensus::{Entry, Origin, Proposal, Vote, from_raft, to_raft};
 use crate::fleet::log::Place;
 use crate::fleet::machine::{Arriving, commands_of};
-use crate::fleet::message::{Refused, Reply, Request, Said};
+use crate::fleet::message::{Refused, Reply, Request, Said, Unheard};
 use crate::fleet::roster::members_of;
 use crate::fleet::row;
+use crate::fleet::version::version_of;
 use crate::journal::LogId;
 use crate::journal::row::CHAIN_BEGIN;
 use crate::ledger::Command;
@@ -34,19 +35,26 @@ pub(super) struct Receiving {
 impl Replica {
     /// Answers what another member has asked; the link is sure that it was `from`.
     pub async fn handle(&self, from: u64, request: &[u8]) -> Vec<u8> {
-        let reply = match Request::decode(request) {
+        let Shared { clocks, versions, .. } = &*self.0;
+        let (reads, reply) = match Request::decode(request, versions.newest()) {
             // Whose place another has taken, or nobody, is heard no more.
-            Ok(_) if !self.knows(from) => Reply::Refused(Refused::Foreign),
-            Ok(Said { time_s, what }) => {
-                self.0.clocks.heard(from, time_s);
-                self.answer(from, &what).await
+            Ok(Said { head, .. }) if !self.knows(from) => (head.reads, Reply::Refused(Refused::Foreign)),
+            Ok(Said { head, what }) => {
+                clocks.heard(from, head.time_s);
+                versions.hear(from, head.reads);
+                (head.reads, self.answer(from, &what).await)
             }
-            Err(_) => Reply::Refused(Refused::Malformed),
+            Err(Unheard::Version(head)) => {
+                let (speaks, reads) = (head.version, versions.newest());
+                tracing::warn!(from, speaks, reads, "a member speaks what this build does not read");
+                (head.reads, Reply::Refused(Refused::Version))
+            }
+            Err(Unheard::Malformed) => (u8::MAX, Reply::Refused(Refused::Malformed)),
         };
         // Without a clock nothing is acknowledged either (F7).
-        match self.0.clocks.now_s() {
-            Ok(now_s) => reply.encode(now_s),
-            Err(_) => Reply::Refused(Refused::Stopped).encode(0),
+        match clocks.now_s() {
+            Ok(now_s) => reply.encode(versions.head(reads, now_s)),
+            Err(_) => Reply::Refused(Refused::Stopped).encode(versions.head(reads, 0)),
         }
     }
 
@@ -79,7 +87,9 @@ impl Replica {
             Request::Propose { .. } | Request::Confirm if self.0.drained.load(Ordering::Relaxed) => {
                 Reply::NotLeader(None)
             }
-            Request::Propose { origin, count, content } => self.propose(*origin, *count, content).await,
+            Request::Propose { origin, version, count, content } => {
+                self.propose(*origin, *version, *count, content).await
+            }
             Request::Confirm => match self.0.raft.get_read_log_id().await {
                 Ok((index, _)) => Reply::Confirmed(index.as_ref().map(from_raft)),
                 Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(it))) => Reply::NotLeader(it.leader_id),
@@ -97,7 +107,10 @@ impl Replica {
 
     /// Takes a leader's entries, if they are of this replica's history and not dated too far ahead.
     async fn append(&self, vote: Vote, previous: Option<Place>, commit: Option<LogId>, entries: &[Entry]) -> Reply {
-        let Shared { log, policy, clocks, raft, .. } = &*self.0;
+        let Shared { log, policy, clocks, versions, raft, .. } = &*self.0;
+        if entries.iter().any(|entry| version_of(entry) > versions.newest()) {
+            return Reply::Refused(Refused::Version);
+        }
         // What a majority has acknowledged already is not this replica's to refuse.
         let fresh = entries.iter().filter(|entry| Some(from_raft(&entry.log_id)) > commit);
         let latest_s = fresh.filter_map(date_of).max().unwrap_or(0);
@@ -200,8 +213,8 @@ impl Replica {
     }
 
     /// Takes a member's batch to the log, if this replica leads, and answers once it is committed.
-    async fn propose(&self, origin: Origin, count: u32, content: &Arc<[u8]>) -> Reply {
-        let Shared { number, clocks, raft, .. } = &*self.0;
+    async fn propose(&self, origin: Origin, version: u8, count: u32, content: &Arc<[u8]>) -> Reply {
+        let Shared { number, clocks, versions, raft, .. } = &*self.0;
         let (leader, voters) = {
             let metrics = raft.metrics();
             let metrics = metrics.borrow();
@@ -210,8 +223,12 @@ impl Replica {
         if leader != Some(*number) {
             return Reply::NotLeader(leader);
         }
+        // What some cannot read yet is not for the log (F12).
+        if version > versions.spoken() {
+            return Reply::Refused(Refused::Version);
+        }
         let Ok(Some(time_s)) = clocks.date_s(*number, &voters) else { return Reply::Refused(Refused::Busy) };
-        let proposal = Proposal { origin, time_s, count, content: Arc::clone(content) };
+        let proposal = Proposal { origin, time_s, version, count, content: Arc::clone(content) };
         // What does not parse would stop every replica that applies it.
         let Ok(commands) = commands_of(&proposal) else { return Reply::Refused(Refused::Malformed) };
         match self.obeys(&commands) {

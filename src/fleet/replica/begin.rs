@@ -13,6 +13,7 @@ use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft};
 use crate::fleet::link::Address;
 use crate::fleet::log::Log;
 use crate::fleet::roster::members_of;
+use crate::fleet::version::OLDEST;
 use crate::journal::LogId;
 use crate::journal::row::{Draft, Keys};
 use crate::journal::store::{Paced, backend, folder_fault};
@@ -59,7 +60,7 @@ pub fn found_on(
     let bytes = bytes_of(statement, policy.signers.as_ref());
     let draft = Draft::batch(0, &[Command::Members { predecessor, statement: bytes }])?;
     let origin = Origin { member: 0, life: 0, sequence: 1 };
-    let statement = Proposal { origin, time_s: 0, count: 1, content: draft.into_content().into() };
+    let statement = Proposal { origin, time_s: 0, version: OLDEST, count: 1, content: draft.into_content().into() };
     let at = |index| to_raft(LogId { index, ..LogId::default() });
     let rows = [
         Entry { log_id: at(0), payload: EntryPayload::Normal(statement) },

@@ -10,8 +10,10 @@ use tokio::time::Instant;
 use super::begin::members_by;
 use super::{Replica, Shared};
 use crate::error::Fault;
+use crate::fleet::consensus::{Origin, Proposal};
 use crate::fleet::link::Address;
 use crate::fleet::message::{Reply, Request};
+use crate::fleet::version::written_in;
 use crate::journal::row::first_half;
 use crate::transparency::Note;
 
@@ -110,6 +112,28 @@ impl Replica {
             }
         }
         true
+    }
+
+    /// As the leader, has the fleet turn to a newer version that every member reads, by a row in it (F12).
+    pub(super) async fn turn_to_newer(&self) {
+        let Shared { number, raft, clocks, versions, settings, .. } = &*self.0;
+        let (voters, members) = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow();
+            if metrics.current_leader != Some(*number) {
+                return;
+            }
+            let membership = metrics.membership_config.membership();
+            let members: Vec<_> = membership.nodes().map(|(member, _)| *member).collect();
+            (membership.voter_ids().collect(), members)
+        };
+        let Some(version) = versions.next(*number, members) else { return };
+        let Ok(Some(time_s)) = clocks.date_s(*number, &voters) else { return };
+        // The fleet's own: as the founding row is its first.
+        let origin = Origin { member: 0, life: 0, sequence: u64::from(version) };
+        let content = written_in(version, Vec::new()).into();
+        let row = raft.client_write(Proposal { origin, time_s, version, count: 0, content });
+        tokio::time::timeout(settings.patience, row).await.ok();
     }
 
     /// What a replica of this number proves itself by that has this one's keys and policy.

@@ -29,6 +29,7 @@ use super::machine::{Machine, Opened};
 use super::message::{Refused, Reply, Request};
 use super::peers::Peers;
 use super::propose::{Asked, Proposer};
+use super::version::{NEWEST, OLDEST, Versions};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::latch::{Latch, check_kind};
@@ -68,6 +69,9 @@ pub struct Settings {
     pub checkpoint_bytes: u64,
     /// Rows that stay in the log although a checkpoint has them: who is behind by no more gets rows, and not a checkpoint.
     pub rows_kept: u64,
+    /// The newest version of messages and batches to read, at most this build's, which is the default. Once every member reads
+    /// it, the fleet turns to it for good; with the one before, until one is sure of a new build, the old one may come back.
+    pub newest: u8,
 }
 
 impl Default for Settings {
@@ -78,6 +82,7 @@ impl Default for Settings {
             patience: Duration::from_secs(5),
             checkpoint_bytes: CHECKPOINT_BYTES,
             rows_kept: 1000,
+            newest: NEWEST,
         }
     }
 }
@@ -121,6 +126,8 @@ pub struct Status {
     pub members: BTreeMap<u64, String>,
     /// Those of them whose acknowledgements count.
     pub voters: BTreeSet<u64>,
+    /// What the fleet speaks, as far as it has applied.
+    pub version: u8,
     /// Whether it goes on: after a failure it does not, until it is opened again.
     pub running: bool,
 }
@@ -139,6 +146,7 @@ pub(super) struct Shared {
     machine: Machine,
     peers: Peers,
     clocks: Arc<Clocks>,
+    versions: Arc<Versions>,
     proposals: mpsc::UnboundedSender<Asked>,
     confirms: mpsc::UnboundedSender<oneshot::Sender<Result<(), Fault>>>,
     arriving: tokio::sync::Mutex<Option<Receiving>>,
@@ -169,7 +177,8 @@ impl Replica {
     /// # Errors
     /// [`Fault::Anchor`] if what the disk holds is not what the anchor names: such a replica has forgotten what it
     /// acknowledged, and is rebuilt under a new number. [`Fault::Damaged`] if stored bytes do not authenticate,
-    /// [`Fault::PolicyMismatch`] if the policy is another or asks for another kind of anchor, [`Fault::Storage`].
+    /// [`Fault::PolicyMismatch`] if the policy is another or asks for another kind of anchor, [`Fault::Format`] if the fleet speaks
+    /// what this build does not read, [`Fault::Storage`].
     pub async fn open_on(
         log: impl StorageBackend,
         checkpoint: impl StorageBackend,
@@ -180,18 +189,25 @@ impl Replica {
         check_kind(anchor.kind(), &policy)?;
         let keys = Arc::new(Keys::new(&journal_key));
         drop(journal_key);
+        let versions = Arc::new(Versions::new(newest_of(&settings)?));
         let (log, machine) = super::blocking(|| {
             shielded(|| {
                 let held = anchor.read()?;
                 let latch = Latch::new(anchor, held);
-                let opened = Opened::read(checkpoint, &keys, &policy)?;
-                let log = Log::open(log, keys, &policy, number, latch, &opened.base)?;
-                let machine = Machine::new(opened, log.clone())?;
+                let opened = Opened::read(checkpoint, &keys, &policy, &versions)?;
+                let log = Log::open(log, keys, &policy, number, latch, &opened.base, &versions)?;
+                let machine = Machine::new(opened, log.clone(), Arc::clone(&versions))?;
                 Ok((log, machine))
             })
         })?;
         let clocks = Arc::new(Clocks::new(clock));
-        let peers = Peers { links, log: log.clone(), clocks: Arc::clone(&clocks), foreign: Arc::default() };
+        let peers = Peers {
+            links,
+            log: log.clone(),
+            clocks: Arc::clone(&clocks),
+            versions: Arc::clone(&versions),
+            foreign: Arc::default(),
+        };
         let config = Arc::new(config(&settings)?);
         let (life, told) = (log.life(), log.invitation().clone());
         let raft = Raft::new(number, config, peers.clone(), log.clone(), machine.clone()).await;
@@ -208,6 +224,7 @@ impl Replica {
             machine,
             peers,
             clocks,
+            versions,
             proposals,
             confirms,
             arriving: tokio::sync::Mutex::default(),
@@ -270,6 +287,11 @@ impl Replica {
         self.0.raft.metrics().borrow().current_leader
     }
 
+    /// What the fleet speaks, as far as this replica has applied.
+    pub(super) fn version(&self) -> u8 {
+        self.0.versions.spoken()
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         let metrics = self.0.raft.metrics();
@@ -284,6 +306,7 @@ impl Replica {
             checkpoint_index: metrics.snapshot.map(|it| it.index),
             members: membership.nodes().map(|(number, at)| (*number, at.name.clone())).collect(),
             voters: membership.voter_ids().collect(),
+            version: self.version(),
             running: self.0.log.latch().check().is_ok() && metrics.running_state.is_ok(),
         }
     }
@@ -364,7 +387,9 @@ impl Replica {
                     let why = "both signers have not signed it, or in it a number comes back or changes its key";
                     return Err(Fault::Statement(why.to_owned()));
                 }
-                Some(Reply::Refused(why @ (Refused::Malformed | Refused::Foreign | Refused::Fork))) => {
+                Some(Reply::Refused(
+                    why @ (Refused::Malformed | Refused::Foreign | Refused::Fork | Refused::Version),
+                )) => {
                     return Err(Fault::Unsettled(format!("the leader refuses: {why:?}")));
                 }
                 _ => {}
@@ -469,6 +494,7 @@ impl Replica {
         metrics::gauge!("strongroom_fleet_running").set(f64::from(u8::from(status.running)));
         metrics::gauge!("strongroom_fleet_led").set(f64::from(u8::from(self.is_led())));
         metrics::gauge!("strongroom_fleet_leads").set(f64::from(u8::from(status.leader == Some(status.number))));
+        metrics::gauge!("strongroom_fleet_version").set(f64::from(status.version));
         metrics::gauge!("strongroom_fleet_term").set(status.vote.term as f64);
         metrics::gauge!("strongroom_fleet_voters").set(status.voters.len() as f64);
         metrics::gauge!("strongroom_fleet_last_row").set(number(status.last_index));
@@ -514,10 +540,23 @@ impl Replica {
             }
             self.ask_for_members().await;
             self.change_members().await.ok();
+            self.turn_to_newer().await;
             self.measure();
             let mut receiving = self.0.arriving.lock().await;
             receiving.take_if(|it| it.touched.elapsed() > ARRIVING_WAIT);
         }
+    }
+}
+
+fn newest_of(settings: &Settings) -> Result<u8, Fault> {
+    #[cfg(not(feature = "planted"))]
+    const READ: u8 = NEWEST;
+    #[cfg(feature = "planted")]
+    const READ: u8 = super::version::NEXT;
+    if (OLDEST..=READ).contains(&settings.newest) {
+        Ok(settings.newest)
+    } else {
+        Err(Fault::Limit(format!("settings: this build reads versions {OLDEST} to {READ}")))
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use openraft::EntryPayload;
 
-use super::{FLEET, Fleet, Place, address, addresses, founding, key, policy, signed, signer, signers, statement};
+use super::{FLEET, Fleet, Place, address, addresses, founding, head, key, policy, signed, signer, signers, statement};
 use crate::error::Fault;
 use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft, vote_for};
 use crate::fleet::link::Address;
 use crate::fleet::log;
 use crate::fleet::message::{Refused, Reply, Request};
 use crate::fleet::replica::{found_on, join_on};
+use crate::fleet::version::NEWEST;
 use crate::journal::row::Draft;
 use crate::journal::tests::charge;
 use crate::journal::{Leader, LogId};
@@ -62,8 +63,8 @@ async fn fleet_grows_and_shrinks_by_statement() {
     fleet.settled_on(&stays).await;
     assert_eq!(charged(&fleet, stays[0], 4).await, 4);
     assert!(matches!(fleet.replica(leaving[1]).commit(vec![charge(1, 5)]).await, Err(Fault::Unsettled(_))));
-    let reply = fleet.replica(stays[0]).handle(leaving[1], &Request::Confirm.encode(1_000)).await;
-    assert_eq!(Reply::decode(&reply).unwrap().what, Reply::Refused(Refused::Foreign));
+    let reply = fleet.replica(stays[0]).handle(leaving[1], &Request::Confirm.encode(head(1_000))).await;
+    assert_eq!(Reply::decode(&reply, NEWEST).unwrap().what, Reply::Refused(Refused::Foreign));
     fleet.stop(leaving[0]).await;
     fleet.stop(leaving[1]).await;
     assert_eq!(charged(&fleet, stays[1], 6).await, 5);
@@ -190,8 +191,8 @@ async fn f10_fleet_takes_no_membership_that_no_statement_allows() {
     let send = async |previous: log::Place, entries: Vec<Entry>| {
         let vote = vote_for(Leader { term: 50, member: 3 }, true);
         let request = Request::Append { vote, previous: Some(previous), commit: None, entries };
-        let reply = fleet.replica(1).handle(3, &request.encode(1_000)).await;
-        Reply::decode(&reply).unwrap().what
+        let reply = fleet.replica(1).handle(3, &request.encode(head(1_000))).await;
+        Reply::decode(&reply, NEWEST).unwrap().what
     };
     let stranger = Address { name: "replica-4".to_owned(), link_key: [66; 32] };
     let with_stranger = || [addresses(1..=3), BTreeMap::from([(4, stranger.clone())])].into_iter().flatten().collect();
@@ -215,7 +216,7 @@ async fn f10_fleet_takes_no_membership_that_no_statement_allows() {
     };
     let draft = Draft::batch(0, &[Command::Members { predecessor, statement: note.write() }]).unwrap();
     let origin = Origin { member: 3, life: 1, sequence: 1 };
-    let proposal = Proposal { origin, time_s: 1_000, count: 1, content: draft.into_content().into() };
+    let proposal = Proposal { origin, time_s: 1_000, version: 1, count: 1, content: draft.into_content().into() };
     let by = entry(next, EntryPayload::Normal(proposal));
     let learns = |nodes| entry(next + 1, membership(&[&[1, 2, 3]], nodes));
     let refused = send(place, vec![by.clone(), learns(with_stranger())]).await;
@@ -259,8 +260,8 @@ async fn f10_fleet_takes_no_membership_behind_rows_that_have_left() {
         it => Entry { log_id: to_raft(LogId { leader: last.id.leader, index: it }), payload: EntryPayload::Blank },
     });
     let request = Request::Append { vote, previous: Some(old), commit: None, entries: entries.collect() };
-    let reply = fleet.replica(1).handle(3, &request.encode(1_000)).await;
-    assert_eq!(Reply::decode(&reply).unwrap().what, Reply::Refused(Refused::Members));
+    let reply = fleet.replica(1).handle(3, &request.encode(head(1_000))).await;
+    assert_eq!(Reply::decode(&reply, NEWEST).unwrap().what, Reply::Refused(Refused::Members));
     assert_eq!(fleet.replica(1).end_of_log(), Some(last));
 }
 

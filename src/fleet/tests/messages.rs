@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::EntryPayload;
 
-use super::{key, policy};
+use super::{head, key, policy};
 use crate::error::Fault;
 use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft, vote_for};
 use crate::fleet::log::Place;
-use crate::fleet::message::{Refused, Reply, Request};
+use crate::fleet::message::{Refused, Reply, Request, Unheard};
 use crate::fleet::row;
+use crate::fleet::version::{Head, NEWEST};
 use crate::journal::row::{CHAIN_BEGIN, Keys};
 use crate::journal::{Leader, LogId};
 use crate::wire::Writer;
@@ -20,7 +21,7 @@ fn id(index: u64) -> LogId {
 
 fn batch(content: &[u8]) -> Proposal {
     let origin = Origin { member: 4, life: 5, sequence: 6 };
-    Proposal { origin, time_s: 77, count: 1, content: content.into() }
+    Proposal { origin, time_s: 77, version: 1, count: 1, content: content.into() }
 }
 
 fn entries() -> Vec<Entry> {
@@ -45,7 +46,7 @@ fn requests() -> Vec<Request> {
         },
         Request::Append { vote, previous: None, commit: None, entries: Vec::new() },
         Request::Vote { vote, last: Some(id(6)) },
-        Request::Propose { origin: batch(b"").origin, count: 2, content: b"commands".as_slice().into() },
+        Request::Propose { origin: batch(b"").origin, version: 1, count: 2, content: b"commands".as_slice().into() },
         Request::Confirm,
         Request::CheckpointBegins { vote, head: vec![1; 40] },
         Request::CheckpointPart { vote, number: 3, part: vec![2; 50] },
@@ -83,26 +84,27 @@ fn replies() -> Vec<Reply> {
 fn fleet_messages_are_read_as_they_were_written() {
     let mut seen = BTreeSet::new();
     for request in requests() {
-        let bytes = request.encode(99);
-        let said = Request::decode(&bytes).unwrap();
-        assert_eq!((said.time_s, said.what.encode(99)), (99, bytes.clone()));
+        let bytes = request.encode(head(99));
+        let said = Request::decode(&bytes, NEWEST).unwrap();
+        assert_eq!((said.head, said.what.encode(head(99))), (head(99), bytes.clone()));
         assert!(seen.insert(bytes.clone()), "two requests in one encoding");
         for cut in 0..bytes.len() {
-            assert!(Request::decode(&bytes[..cut]).is_err());
+            assert!(Request::decode(&bytes[..cut], NEWEST).is_err());
         }
-        assert!(Request::decode(&[&bytes[..], &[0]].concat()).is_err());
-        assert!(Request::decode(&[&[2], &bytes[1..]].concat()).is_err(), "another version");
+        assert!(Request::decode(&[&bytes[..], &[0]].concat(), NEWEST).is_err());
+        let later = Request::decode(&[&[NEWEST + 1], &bytes[1..]].concat(), NEWEST).err();
+        assert_eq!(later, Some(Unheard::Version(Head { version: NEWEST + 1, ..head(99) })), "another version");
     }
     let mut seen = BTreeSet::new();
     for reply in replies() {
-        let bytes = reply.encode(7);
+        let bytes = reply.encode(head(7));
         assert!(seen.insert(bytes.clone()), "two replies in one encoding");
-        let said = Reply::decode(&bytes).unwrap();
-        assert_eq!((said.time_s, said.what), (7, reply));
+        let said = Reply::decode(&bytes, NEWEST).unwrap();
+        assert_eq!((said.head, said.what), (head(7), reply));
         for cut in 0..bytes.len() {
-            assert!(Reply::decode(&bytes[..cut]).is_err());
+            assert!(Reply::decode(&bytes[..cut], NEWEST).is_err());
         }
-        assert!(Reply::decode(&[&bytes[..], &[0]].concat()).is_err());
+        assert!(Reply::decode(&[&bytes[..], &[0]].concat(), NEWEST).is_err());
     }
 }
 

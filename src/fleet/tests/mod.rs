@@ -6,6 +6,8 @@ mod messages;
 mod refusals;
 mod replicas;
 mod tls;
+#[cfg(feature = "planted")]
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::link::{Address, Call, Links};
 use super::replica::{Member, Replica, Settings, found_on, join_on};
 use super::tls::LinkKey;
+use super::version::{Head, NEWEST};
 use crate::error::Fault;
 use crate::journal::{Anchor, Clock, ManualClock, MemoryAnchor};
 use crate::ledger::{Command, Policy, Signers, Verdict};
@@ -98,11 +101,18 @@ pub(crate) struct Fleet {
     net: Arc<Net>,
     clock: Arc<dyn Clock>,
     id: [u8; 32],
+    /// What members read that are started from here on.
+    newest: u8,
     places: BTreeMap<u64, Place>,
 }
 
 /// The fleet's id.
 pub(crate) const FLEET: [u8; 32] = [9; 32];
+
+/// What stands before a message of a member whose clock shows this.
+fn head(time_s: u64) -> Head {
+    Head { version: NEWEST, reads: NEWEST, time_s }
+}
 
 fn signer(name: &str, seed: u8) -> SigningKey {
     SigningKey::new(name, &Secret::new([seed; 32])).unwrap()
@@ -171,7 +181,7 @@ impl Fleet {
     /// The same, by a clock, under this id.
     pub(crate) async fn by(count: u64, clock: Arc<dyn Clock>, id: [u8; 32]) -> Self {
         let statement = founding(id, count);
-        let mut fleet = Fleet { net: Arc::default(), clock, id, places: BTreeMap::new() };
+        let mut fleet = Fleet { net: Arc::default(), clock, id, newest: NEWEST, places: BTreeMap::new() };
         for number in 1..=count {
             let place = Place::default();
             found_on(place.log.clone(), &policy(), &key(), &id, &statement).unwrap();
@@ -237,7 +247,7 @@ impl Fleet {
             anchor: Arc::clone(&place.anchor) as Arc<dyn Anchor>,
             clock: Arc::clone(&self.clock),
             links: Arc::new(Wire { net: Arc::clone(&self.net), from: number }),
-            settings: Settings::default(),
+            settings: Settings { newest: self.newest, ..Settings::default() },
         };
         let replica = Replica::open_on(place.log.clone(), place.checkpoint.clone(), member).await?;
         self.net.replicas.lock().unwrap().insert(number, replica);

@@ -2,11 +2,12 @@
 
 use openraft::EntryPayload;
 
-use super::Fleet;
+use super::{Fleet, head};
 use crate::error::Fault;
 use crate::fleet::consensus::{Entry, Origin, Proposal, Vote, to_raft, vote_for};
 use crate::fleet::log::Place;
 use crate::fleet::message::{Refused, Reply, Request};
+use crate::fleet::version::NEWEST;
 use crate::journal::tests::charge;
 use crate::journal::{Leader, LogId};
 
@@ -24,8 +25,8 @@ async fn alone() -> (Fleet, Place) {
 
 /// What a member answers to somebody.
 async fn asked(fleet: &Fleet, member: u64, from: u64, request: &Request) -> Reply {
-    let reply = fleet.replica(member).handle(from, &request.encode(1_000)).await;
-    Reply::decode(&reply).unwrap().what
+    let reply = fleet.replica(member).handle(from, &request.encode(head(1_000))).await;
+    Reply::decode(&reply, NEWEST).unwrap().what
 }
 
 fn vote(member: u64) -> Vote {
@@ -38,7 +39,7 @@ fn append(vote: Vote, previous: Option<Place>, commit: Option<LogId>, entries: V
 
 fn dated(time_s: u64, index: u64) -> Entry {
     let origin = Origin { member: 3, life: 1, sequence: index };
-    let proposal = Proposal { origin, time_s, count: 0, content: [].as_slice().into() };
+    let proposal = Proposal { origin, time_s, version: 1, count: 0, content: [].as_slice().into() };
     let id = LogId { leader: Leader { term: 50, member: 3 }, index };
     Entry { log_id: to_raft(id), payload: EntryPayload::Normal(proposal) }
 }
@@ -51,7 +52,7 @@ async fn f9_fleet_message_speaks_for_its_sender() {
     for request in [
         append(vote(2), None, None, Vec::new()),
         Request::Vote { vote: vote(2), last: None },
-        Request::Propose { origin, count: 0, content: [].as_slice().into() },
+        Request::Propose { origin, version: 1, count: 0, content: [].as_slice().into() },
         Request::CheckpointBegins { vote: vote(2), head: Vec::new() },
         Request::CheckpointPart { vote: vote(2), number: 0, part: Vec::new() },
         Request::CheckpointEnds { vote: vote(2) },
@@ -59,8 +60,12 @@ async fn f9_fleet_message_speaks_for_its_sender() {
         assert_eq!(asked(&fleet, 1, 3, &request).await, Reply::Refused(Refused::Foreign), "3 speaks for 2");
         assert_ne!(asked(&fleet, 1, 2, &request).await, Reply::Refused(Refused::Foreign), "2 speaks for itself");
     }
-    let reply = fleet.replica(1).handle(2, b"what is this").await;
-    assert_eq!(Reply::decode(&reply).unwrap().what, Reply::Refused(Refused::Malformed));
+    for (said, why) in
+        [(&b"what is this"[..], Refused::Version), (&[&[NEWEST], &b"what is this"[..]].concat(), Refused::Malformed)]
+    {
+        let reply = fleet.replica(1).handle(2, said).await;
+        assert_eq!(Reply::decode(&reply, NEWEST).unwrap().what, Reply::Refused(why));
+    }
     fleet.leader(None).await;
     fleet.replica(1).commit(vec![charge(1, 1)]).await.unwrap();
 }

@@ -12,11 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use super::{FLEET, Fleet, address, link_key};
+use super::{FLEET, Fleet, address, head, link_key};
 use crate::fleet::link::{Address, Links};
 use crate::fleet::message::{Refused, Reply, Request};
 use crate::fleet::stream::Streams;
 use crate::fleet::tls::{LinkKey, TcpDials, Tls};
+use crate::fleet::version::NEWEST;
 use crate::secret::Secret;
 
 fn tls(number: u64) -> Tls {
@@ -146,7 +147,7 @@ async fn fleet_answers_over_sockets() {
     let at = Address { name: listener.local_addr().unwrap().to_string(), ..address(1) };
     let listening = tokio::spawn(tls(1).acceptor(&fleet.replica(1)).unwrap().listen(listener));
     let links = Streams::new(TcpDials::new(tls(2)));
-    let refused = links.call(1, &at, Request::Confirm.encode(1_000)).await.err().map(|it| it.kind());
+    let refused = links.call(1, &at, Request::Confirm.encode(head(1_000))).await.err().map(|it| it.kind());
     assert_eq!(refused, Some(ErrorKind::PermissionDenied), "2 is no member of a fleet of one");
     let mut silent = TcpStream::connect(&at.name).await.unwrap();
     silent.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -159,8 +160,8 @@ async fn fleet_answers_over_sockets() {
     fleet.join(2, &two).await.unwrap();
     let mut answer = None;
     for _ in 0..200 {
-        if let Ok(reply) = links.call(1, &at, Request::Confirm.encode(1_000)).await {
-            answer = Some(Reply::decode(&reply).unwrap().what);
+        if let Ok(reply) = links.call(1, &at, Request::Confirm.encode(head(1_000))).await {
+            answer = Some(Reply::decode(&reply, NEWEST).unwrap().what);
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -168,5 +169,5 @@ async fn fleet_answers_over_sockets() {
     assert!(matches!(answer, Some(Reply::Confirmed(_) | Reply::Refused(Refused::Busy))), "{answer:?}");
     listening.abort();
     listening.await.unwrap_err();
-    assert!(links.call(1, &at, Request::Confirm.encode(1_000)).await.is_err(), "nobody listens any more");
+    assert!(links.call(1, &at, Request::Confirm.encode(head(1_000))).await.is_err(), "nobody listens any more");
 }

@@ -46,6 +46,8 @@ pub(super) struct Told {
     pub(super) checkpoint_index: Option<u64>,
     pub(super) members: BTreeMap<u64, String>,
     pub(super) voters: BTreeSet<u64>,
+    /// What the fleet speaks, as far as it knows.
+    pub(super) version: u8,
     /// Why it answers nobody, if it does not.
     pub(super) unready: Option<String>,
 }
@@ -89,6 +91,7 @@ impl Operated {
             checkpoint_index: status.checkpoint_index,
             members: status.members,
             voters: status.voters,
+            version: status.version,
             unready: self.unready().map(str::to_owned),
         }
     }

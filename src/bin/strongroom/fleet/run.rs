@@ -71,6 +71,10 @@ pub(crate) struct Run {
     /// Signs of life of a leader come this often; elections begin after nine to twelve times as long without. In milliseconds
     #[arg(long, default_value_t = Settings::default().heartbeat.as_millis() as u64)]
     heartbeat: u64,
+    /// Read no newer version of messages and batches than this, until one is sure of a new build: once every member reads a newer
+    /// one, the fleet speaks it for good
+    #[arg(long, default_value_t = Settings::default().newest)]
+    newest: u8,
     /// Write the log as JSON, a line an event
     #[arg(long)]
     json_log: bool,
@@ -105,7 +109,7 @@ async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
     let operations = TcpListener::bind(options.operations).await?;
     let people = TcpListener::bind(options.listen).await?;
     let heartbeat = Duration::from_millis(options.heartbeat);
-    let settings = Settings { heartbeat, election: heartbeat * 3, ..Settings::default() };
+    let settings = Settings { heartbeat, election: heartbeat * 3, newest: options.newest, ..Settings::default() };
     let replica = site.replica(Arc::new(Streams::new(dials)), settings).await?;
     tokio::spawn(tls.acceptor(&replica)?.listen(links));
     let opened = Arc::new(OnceLock::new());

@@ -141,7 +141,12 @@ pub(super) fn table(asked: &[Asked]) -> String {
         let numbers: Vec<_> = newest.voters.iter().map(u64::to_string).collect();
         let (votes, more) = (newest.voters.len(), newest.members.len() - newest.voters.len());
         let learning = if more > 0 { format!("; {more} more learn") } else { String::new() };
-        lines.push(format!("{votes} vote: {}; a majority is {}{learning}", numbers.join(", "), votes / 2 + 1));
+        let majority = votes / 2 + 1;
+        let numbers = numbers.join(", ");
+        let speaks = newest.version;
+        lines.push(format!(
+            "{votes} vote: {numbers}; a majority is {majority}{learning}; the fleet speaks version {speaks}"
+        ));
     }
     let verdict = if stands(asked) { "the fleet answers" } else { "THE FLEET ANSWERS NOBODY" };
     lines.push(verdict.to_owned());
