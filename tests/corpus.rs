@@ -200,8 +200,8 @@ fn corpus() -> BTreeMap<&'static str, File> {
         nonce: Box::new(Secret::new(pattern(10))),
     };
     let keys = tickets(LOGIN_KEY, ENROLMENT_KEY, FLEET);
-    let seal_login = keys.seal_with(&[((&account(), &login), NONCE)]).remove(0).unwrap();
-    let seal_enrolment = keys.seal_with(&[((&account(), &enrolment), NONCE)]).remove(0).unwrap();
+    let seal_login = keys.seal_with(0, &[((&account(), &login), NONCE)]).remove(0).unwrap();
+    let seal_enrolment = keys.seal_with(0, &[((&account(), &enrolment), NONCE)]).remove(0).unwrap();
     let blob = epochs(&ROOT).seal_blob_with("fleet keys", b"a blob", &NONCE).unwrap();
     let item = DeliveryItem { session_key: &Secret::new(SESSION_KEY), account: &account(), secret: SECRET };
     let delivery = Delivery::seal_with(&[(item, NONCE)]).remove(0).unwrap();
@@ -361,18 +361,18 @@ fn tickets_open() {
     let it = stored("login-ticket.txt");
     let account = AccountId(array(&it["account"]));
     let keys = tickets(array(&it["key"]), [0; 32], array(&it["fleet"]));
-    let ticket = keys.open::<LoginTicket>(&[(&account, &it["ticket"])], 0).remove(0).unwrap();
+    let ticket = keys.open::<LoginTicket>(0, &[(&account, &it["ticket"])], 0).remove(0).unwrap();
     assert_eq!(u64::from(ticket.generation), number(&it["generation"]));
     assert_eq!(ticket.expiry_s, number(&it["expiry_s"]));
     assert_eq!(u64::from(ticket.key_number), number(&it["key_number"]));
     assert_eq!(u64::from(ticket.ordinal), number(&it["ordinal"]));
     assert_eq!(ticket.state.expose()[..], it["state"]);
-    let stranger = keys.open::<LoginTicket>(&[(&AccountId([0; 32]), &it["ticket"])], 0).remove(0);
+    let stranger = keys.open::<LoginTicket>(0, &[(&AccountId([0; 32]), &it["ticket"])], 0).remove(0);
     assert_eq!(stranger.err(), Some(Refusal::TicketInvalid), "the control: another account");
 
     let it = stored("enrolment-ticket.txt");
     let keys = tickets([0; 32], array(&it["key"]), array(&it["fleet"]));
-    let ticket = keys.open::<EnrolmentTicket>(&[(&account, &it["ticket"])], 0).remove(0).unwrap();
+    let ticket = keys.open::<EnrolmentTicket>(0, &[(&account, &it["ticket"])], 0).remove(0).unwrap();
     assert_eq!(u64::from(ticket.generation), number(&it["generation"]));
     assert_eq!(ticket.expiry_s, number(&it["expiry_s"]));
     assert_eq!(u64::from(ticket.key_number), number(&it["key_number"]));

@@ -135,7 +135,7 @@ fn ticket<T: Ticket, Other: Ticket>(
     same: impl Fn(&T) -> bool,
 ) -> Result<(), Invalid> {
     let sealer = if place.old_key { &KEYS.old_tickets } else { &KEYS.tickets };
-    let genuine = only(sealer.seal_with(&[((&HERE, ticket), place.nonce)])).expect("a ticket has one length");
+    let genuine = only(sealer.seal_with(0, &[((&HERE, ticket), place.nonce)])).expect("a ticket has one length");
     assert_eq!(genuine.len(), T::SEALED_LEN);
     let sealed = altered(script, &genuine);
 
@@ -152,12 +152,12 @@ fn ticket<T: Ticket, Other: Ticket>(
         _ => Refusal::TicketInvalid,
     };
     if place.other_kind {
-        let opened = only(KEYS.tickets.open::<Other>(&[(account, &sealed)], time_s));
+        let opened = only(KEYS.tickets.open::<Other>(0, &[(account, &sealed)], time_s));
         assert_eq!(opened.err(), Some(refused(Other::SEALED_LEN)), "a ticket of one kind opened as another");
     } else {
         // A genuine neighbour opens whatever stands beside it.
-        let neighbour = only(KEYS.tickets.seal_with(&[((&HERE, ticket), place.nonce)])).expect("one length");
-        let opened = KEYS.tickets.open::<T>(&[(account, &sealed), (&HERE, &neighbour)], time_s);
+        let neighbour = only(KEYS.tickets.seal_with(0, &[((&HERE, ticket), place.nonce)])).expect("one length");
+        let opened = KEYS.tickets.open::<T>(0, &[(account, &sealed), (&HERE, &neighbour)], time_s);
         let [opened, neighbour] = opened.try_into().unwrap_or_else(|_| panic!("one result an item"));
         assert!(neighbour.is_ok_and(|opened| same(&opened)), "a bad ticket harmed its neighbour");
         match opened {
@@ -243,8 +243,8 @@ fn blob(script: &mut Reader<'_>, place: &Place) -> Result<(), Invalid> {
 
 /// Bytes that nobody sealed.
 fn forged(bytes: &[u8]) {
-    assert!(only(KEYS.tickets.open::<LoginTicket>(&[(&HERE, bytes)], 0)).is_err());
-    assert!(only(KEYS.tickets.open::<EnrolmentTicket>(&[(&HERE, bytes)], 0)).is_err());
+    assert!(only(KEYS.tickets.open::<LoginTicket>(0, &[(&HERE, bytes)], 0)).is_err());
+    assert!(only(KEYS.tickets.open::<EnrolmentTicket>(0, &[(&HERE, bytes)], 0)).is_err());
     assert!(KEYS.epochs.open_blob("purpose", bytes).is_err());
     if let Ok(sealed) = &Sealed::from_bytes(bytes) {
         assert!(only(KEYS.epochs.open(&[OpenItem { account: &HERE, generation: 1, sealed }])).is_err());

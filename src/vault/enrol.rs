@@ -22,6 +22,7 @@ pub(super) enum Finished {
 struct Outlook {
     generation: u32,
     time_s: u64,
+    restores: u32,
     allowed: Result<(), Refusal>,
 }
 
@@ -52,6 +53,8 @@ impl Batch<'_> {
             })
             .unzip();
         let ttl_s = self.vault.policy.enrolment_ttl_s;
+        // One look at the state has told all of them.
+        let restores = context.first().map_or(0, |(.., outlook)| outlook.restores);
         let mut told = Vec::with_capacity(context.len());
         let mut tickets = Vec::with_capacity(context.len());
         for ((slot, account, r1, outlook), evaluated) in context.into_iter().zip(self.ring.evaluator.enrol(permits)) {
@@ -71,7 +74,7 @@ impl Batch<'_> {
             }
         }
         let items: Vec<_> = tickets.iter().map(|(account, ticket)| (account, ticket)).collect();
-        let sealed = self.ring.tickets.seal(&items);
+        let sealed = self.ring.tickets.seal(restores, &items);
         answers.extend(told.into_iter().zip(sealed).map(|((slot, r2), ticket)| {
             (slot, ticket.map(|ticket| Reply::EnrolStarted { r2, ticket }).map_err(Stop::from))
         }));
@@ -91,6 +94,7 @@ impl Batch<'_> {
                     Ok(Outlook {
                         generation: it.map_or(0, |it| it.generation()),
                         time_s: state.time_s(),
+                        restores: state.restores(),
                         allowed: it.map_or(Ok(()), |it| it.may_enrol(state.policy())),
                     })
                 })
@@ -105,7 +109,7 @@ impl Batch<'_> {
     /// Checks finishes and seals their records. The comparison of L6 comes before the ticket is opened, so that it
     /// outlives the ticket.
     pub(super) fn finish_enrolments(&self, finishes: Vec<Slotted<(AccountId, Request<'_>)>>) -> Vec<Outcome<Finished>> {
-        let (time_s, already) = match self.already_enrolled(&finishes) {
+        let already = match self.already_enrolled(&finishes) {
             Ok(known) => known,
             Err(fault) => return finishes.iter().map(|(slot, _)| (*slot, Err(Stop::from(fault.clone())))).collect(),
         };
@@ -121,7 +125,7 @@ impl Batch<'_> {
             }
         }
         let tickets: Vec<_> = open.iter().map(|(_, it)| (&it.account, it.ticket)).collect();
-        let tickets = self.open_tickets::<EnrolmentTicket>(&tickets, time_s);
+        let tickets = self.open_tickets::<EnrolmentTicket>(&tickets);
         let decoded = RegistrationRecord::parse(&open.iter().map(|(_, it)| &it.r3[..]).collect::<Vec<_>>());
         let mut sealable = Vec::with_capacity(open.len());
         for (((slot, finish), ticket), decoded) in open.into_iter().zip(tickets).zip(decoded) {
@@ -155,15 +159,11 @@ impl Batch<'_> {
         outcomes
     }
 
-    /// State time, and of each finish the generation of the live record that it made already, if it did.
-    fn already_enrolled(
-        &self,
-        finishes: &[Slotted<(AccountId, Request<'_>)>],
-    ) -> Result<(u64, Vec<Option<u32>>), Fault> {
+    /// Of each finish the generation of the live record that it made already, if it did.
+    fn already_enrolled(&self, finishes: &[Slotted<(AccountId, Request<'_>)>]) -> Result<Vec<Option<u32>>, Fault> {
         let digests: Vec<_> = finishes.iter().map(|(_, (account, request))| request.digest(account).ok()).collect();
-        let (mut time_s, mut already) = (0, Vec::with_capacity(finishes.len()));
+        let mut already = Vec::with_capacity(finishes.len());
         self.vault.journal.read(&mut |state| {
-            time_s = state.time_s();
             already = finishes
                 .iter()
                 .zip(&digests)
@@ -174,7 +174,7 @@ impl Batch<'_> {
                 })
                 .collect();
         })?;
-        Ok((time_s, already))
+        Ok(already)
     }
 }
 

@@ -124,22 +124,24 @@ impl Evaluator {
     /// the journal's faults.
     pub fn recover(&self, journal: &dyn Journal, granted: Vec<(Granted, Ke1)>) -> Vec<Result<Reply, Fault>> {
         let mut slots = Slots::new(granted.len());
-        let ready = slots.sift(self.admit(journal, granted).into_iter().enumerate());
+        let (restores, ready) = self.admit(journal, granted);
+        let ready = slots.sift(ready.into_iter().enumerate());
         let found = slots.sift(self.find(journal, ready));
-        slots.settle_all(self.answer(found));
+        slots.settle_all(self.answer(restores, found));
         slots.finish()
     }
 
-    /// Holds each receipt against its KE1 and against the state.
-    fn admit(&self, journal: &dyn Journal, granted: Vec<(Granted, Ke1)>) -> Vec<Result<Ready, Stop>> {
-        let mut told = Vec::with_capacity(granted.len());
+    /// Holds each receipt against its KE1 and against the state; and how often that was restored.
+    fn admit(&self, journal: &dyn Journal, granted: Vec<(Granted, Ke1)>) -> (u32, Vec<Result<Ready, Stop>>) {
+        let (mut restores, mut told) = (0, Vec::with_capacity(granted.len()));
         // Every receipt's row has been applied here, or the receipt waits: no other replica's state is asked for.
         let index = journal.look(&mut |state| {
+            restores = state.restores();
             told = granted.iter().map(|(receipt, _)| self.tell(state, receipt)).collect();
         });
         let index = match index {
             Ok(index) => index,
-            Err(fault) => return granted.iter().map(|_| Err(Stop::from(fault.clone()))).collect(),
+            Err(fault) => return (0, granted.iter().map(|_| Err(Stop::from(fault.clone()))).collect()),
         };
         let admit_one = |((receipt, ke1), told): ((Granted, Ke1), Result<(u64, u32), Refusal>)| {
             if !receipt.is_for(ke1.as_bytes()) {
@@ -151,7 +153,7 @@ impl Evaluator {
             let (expiry_s, remaining) = told?;
             Ok(Ready { receipt, ke1, expiry_s, remaining })
         };
-        granted.into_iter().zip(told).map(admit_one).collect()
+        (restores, granted.into_iter().zip(told).map(admit_one).collect())
     }
 
     /// When the ticket expires, and what the person is told to have left.
@@ -191,9 +193,9 @@ impl Evaluator {
     /// From what was found to the reply, the same steps for every kind of account (V4). A function of its own, so that
     /// the test of traces can step through it.
     #[inline(never)]
-    fn answer(&self, found: Vec<Slotted<Found>>) -> Vec<Outcome<Reply>> {
+    fn answer(&self, restores: u32, found: Vec<Slotted<Found>>) -> Vec<Outcome<Reply>> {
         let (opened, mut outcomes) = self.open(found);
-        self.evaluate(opened, &mut outcomes);
+        self.evaluate(restores, opened, &mut outcomes);
         outcomes
     }
 
@@ -217,7 +219,7 @@ impl Evaluator {
     }
 
     /// Evaluates. The fake is derived for everyone, and which one is taken shows in no branch and no address.
-    fn evaluate(&self, opened: Vec<Slotted<Opened>>, outcomes: &mut Vec<Outcome<Reply>>) {
+    fn evaluate(&self, restores: u32, opened: Vec<Slotted<Opened>>, outcomes: &mut Vec<Outcome<Reply>>) {
         let mut items = Vec::with_capacity(opened.len());
         for (slot, Opened { ready, record, key_number }) in opened {
             match self.servers.get(&key_number) {
@@ -274,7 +276,7 @@ impl Evaluator {
             }
         }
         let items: Vec<_> = answered.iter().map(|(_, ready, _, _, ticket)| (ready.receipt.account(), ticket)).collect();
-        let tickets = self.tickets.seal(&items);
+        let tickets = self.tickets.seal(restores, &items);
         outcomes.extend(answered.iter().zip(tickets).map(|((slot, ready, ke2, preset, _), ticket)| {
             let remaining = ready.remaining;
             let reply =

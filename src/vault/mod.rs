@@ -18,6 +18,7 @@
 //! | V4 | unknown, removed and concealed accounts take the same steps as known ones |
 //! | V5 | a damaged record is a fault, never a fake |
 //! | V6 | every request of a batch gets one answer, in its place, whatever its neighbours are |
+//! | V16 | no ticket of before a restore from backup is good after it: the ordinals that it names may have come a second time |
 //!
 //! V7 to V9, of keys that turn while requests go on, stand with [`Turn`].
 //!

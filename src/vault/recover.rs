@@ -63,13 +63,9 @@ impl Batch<'_> {
 
     /// Opens the login tickets of finishes and checks their KE3, in constant time.
     pub(super) fn prove(&self, finishes: Vec<Slotted<(AccountId, Request<'_>)>>) -> Vec<Outcome<Proven>> {
-        let mut time_s = 0;
-        if let Err(fault) = self.vault.journal.look(&mut |state| time_s = state.time_s()) {
-            return finishes.iter().map(|(slot, _)| (*slot, Err(Stop::from(fault.clone())))).collect();
-        }
         let tickets: Vec<_> =
             finishes.iter().map(|(_, (account, request))| (account, ticket_and_ke3(request).0)).collect();
-        let opened = self.open_tickets::<LoginTicket>(&tickets, time_s);
+        let opened = self.open_tickets::<LoginTicket>(&tickets);
         let mut outcomes = Vec::with_capacity(finishes.len());
         let mut items = Vec::with_capacity(finishes.len());
         for ((slot, (account, request)), ticket) in finishes.into_iter().zip(opened) {

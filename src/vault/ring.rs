@@ -76,8 +76,13 @@ pub(super) struct Batch<'a> {
 impl Batch<'_> {
     /// Opens tickets. One under a key that this vault has yet to take from another of the fleet (V15) is no bad ticket: who
     /// brings it comes again. Whether there are such keys is asked only where a ticket names one.
-    pub(super) fn open_tickets<T: Ticket>(&self, items: &[(&AccountId, &[u8])], time_s: u64) -> Vec<Result<T, Stop>> {
+    pub(super) fn open_tickets<T: Ticket>(&self, items: &[(&AccountId, &[u8])]) -> Vec<Result<T, Stop>> {
         let Batch { vault, ring } = self;
+        let (mut restores, mut time_s) = (0, 0);
+        let looked = vault.journal.look(&mut |state| (restores, time_s) = (state.restores(), state.time_s()));
+        if let Err(fault) = looked {
+            return items.iter().map(|_| Err(Stop::from(fault.clone()))).collect();
+        }
         let is_newer: Vec<_> = items.iter().map(|(_, sealed)| ring.tickets.is_newer::<T>(sealed)).collect();
         let mut behind = Ok(());
         if is_newer.contains(&true) {
@@ -90,7 +95,7 @@ impl Batch<'_> {
                 read => read.map(drop),
             };
         }
-        let opened = ring.tickets.open(items, time_s).into_iter().zip(is_newer);
+        let opened = ring.tickets.open(restores, items, time_s).into_iter().zip(is_newer);
         let outcome = |(opened, is_newer): (Result<T, Refusal>, bool)| {
             if is_newer {
                 behind.clone()?;

@@ -1,5 +1,8 @@
 //! [`TicketKeys`]: what the vault would have to remember between two messages, sealed and carried by the client
 //! (DESIGN section 4), so that any replica can finish.
+//!
+//! A ticket is good in the state that it was made in: after a restore from backup the ordinals and generations of before may
+//! come a second time, so the number of restores is among what tickets are bound to.
 
 use super::cipher::{Committing, Nonce, OVERHEAD};
 use super::each;
@@ -15,7 +18,7 @@ const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + 2;
 const LOGIN_LEN: usize = 4 + 8 + 2 + 4 + 128;
 const ENROLMENT_LEN: usize = 4 + 8 + 2 + 32 + 32;
-const ASSOCIATED_LEN: usize = 1 + HEADER_LEN + 32 + 32;
+const ASSOCIATED_LEN: usize = 1 + HEADER_LEN + 32 + 4 + 32;
 const LOGIN: u8 = 1;
 const ENROLMENT: u8 = 2;
 
@@ -148,13 +151,15 @@ fn boxed<const N: usize>(reader: &mut Reader<'_>) -> Result<Box<Secret<[u8; N]>>
 /// let account = &AccountId::derive("example.org/backup", "+15550100");
 /// let state = Box::new(Secret::new([9; 128]));
 /// let ticket = &LoginTicket { generation: 1, expiry_s: 1600, key_number: 1, ordinal: 3, state };
-/// let sealed = keys.seal(&[(account, ticket)]).remove(0)?;
+/// let sealed = keys.seal(0, &[(account, ticket)]).remove(0)?;
 ///
-/// let opened = keys.open::<LoginTicket>(&[(account, &sealed)], 1000).remove(0);
+/// let opened = keys.open::<LoginTicket>(0, &[(account, &sealed)], 1000).remove(0);
 /// assert_eq!(opened.map(|ticket| ticket.ordinal), Ok(3));
 /// let stranger = &AccountId::derive("example.org/backup", "+15550101");
-/// let refused = keys.open::<LoginTicket>(&[(stranger, &sealed)], 1000).remove(0);
+/// let refused = keys.open::<LoginTicket>(0, &[(stranger, &sealed)], 1000).remove(0);
 /// assert_eq!(refused.map(|ticket| ticket.ordinal), Err(Refusal::TicketInvalid));
+/// let after_a_restore = keys.open::<LoginTicket>(1, &[(account, &sealed)], 1000).remove(0);
+/// assert_eq!(after_a_restore.map(|ticket| ticket.ordinal), Err(Refusal::TicketInvalid));
 /// # Ok::<(), strongroom::error::Fault>(())
 /// ```
 pub struct TicketKeys {
@@ -221,20 +226,24 @@ impl TicketKeys {
         self.ring::<T>().current.number
     }
 
-    /// Seals tickets under the current key of their kind, each to its account and with a nonce of its own. One result an
-    /// item, [`Ticket::SEALED_LEN`] bytes.
+    /// Seals tickets under the current key of their kind, each to its account and with a nonce of its own, in a state that
+    /// was restored so often. One result an item, [`Ticket::SEALED_LEN`] bytes.
     ///
     /// # Errors
     /// An item's result is [`Fault::Randomness`] if the operating system gives no nonces.
-    pub fn seal<T: Ticket>(&self, items: &[(&AccountId, &T)]) -> Vec<Result<Vec<u8>, Fault>> {
-        with_nonces(items, |items| self.seal_with(items))
+    pub fn seal<T: Ticket>(&self, restores: u32, items: &[(&AccountId, &T)]) -> Vec<Result<Vec<u8>, Fault>> {
+        with_nonces(items, |items| self.seal_with(restores, items))
     }
 
     /// [`TicketKeys::seal`] with the nonces given.
     ///
     /// # Errors
     /// None is known: all lengths are constants.
-    pub fn seal_with<T: Ticket>(&self, items: &[((&AccountId, &T), Nonce)]) -> Vec<Result<Vec<u8>, Fault>> {
+    pub fn seal_with<T: Ticket>(
+        &self,
+        restores: u32,
+        items: &[((&AccountId, &T), Nonce)],
+    ) -> Vec<Result<Vec<u8>, Fault>> {
         let current = &self.ring::<T>().current;
         each(items, |((account, ticket), nonce)| {
             let mut writer = Writer::with_capacity(T::SEALED_LEN);
@@ -243,21 +252,26 @@ impl TicketKeys {
             let mut sealed = vec![VERSION; HEADER_LEN + OVERHEAD + plain.expose().len()];
             let (header, body) = sealed.split_at_mut(HEADER_LEN);
             header[1..].copy_from_slice(&current.number.to_be_bytes());
-            let associated = self.associated::<T>(current.number, account);
+            let associated = self.associated::<T>(current.number, restores, account);
             let written = current.key.seal(nonce, &associated, plain.expose(), body);
             written.map_err(|Invalid| Fault::Limit("a ticket has one length".to_owned()))?;
             Ok(sealed)
         })
     }
 
-    /// Opens tickets of kind `T` at a state time. One result an item; a bad ticket never harms its neighbours. Whether
+    /// Opens tickets of kind `T` in a state that was restored so often, at a state time. One result an item; a bad ticket never harms its neighbours. Whether
     /// the ticket itself has expired (`expiry_s` before state time) is for the caller to judge.
     ///
     /// # Errors
-    /// An item's result is [`Refusal::TicketInvalid`] if it was not sealed by this fleet for that account and kind, was
-    /// altered, or names a key that is unknown; [`Refusal::TicketExpired`] if it names one that is retired for good.
-    pub fn open<T: Ticket>(&self, items: &[(&AccountId, &[u8])], time_s: u64) -> Vec<Result<T, Refusal>> {
-        each(items, |(account, sealed)| self.open_one(account, sealed, time_s))
+    /// An item's result is [`Refusal::TicketInvalid`] if it was not sealed by this fleet for that account and kind since the
+    /// last restore, was altered, or names a key that is unknown; [`Refusal::TicketExpired`] if it names one that is retired for good.
+    pub fn open<T: Ticket>(
+        &self,
+        restores: u32,
+        items: &[(&AccountId, &[u8])],
+        time_s: u64,
+    ) -> Vec<Result<T, Refusal>> {
+        each(items, |(account, sealed)| self.open_one(restores, account, sealed, time_s))
     }
 
     /// Whether this would be a ticket of kind `T` under a key that is newer than all of these: one that another holder of a
@@ -269,7 +283,13 @@ impl TicketKeys {
         }
     }
 
-    fn open_one<T: Ticket>(&self, account: &AccountId, sealed: &[u8], time_s: u64) -> Result<T, Refusal> {
+    fn open_one<T: Ticket>(
+        &self,
+        restores: u32,
+        account: &AccountId,
+        sealed: &[u8],
+        time_s: u64,
+    ) -> Result<T, Refusal> {
         if sealed.len() != T::SEALED_LEN {
             return Err(Refusal::TicketInvalid);
         }
@@ -285,20 +305,22 @@ impl TicketKeys {
             false => Refusal::TicketInvalid,
         })?;
         let mut plain = Secret::new(vec![0; T::SEALED_LEN - HEADER_LEN - OVERHEAD]);
-        key.open(&sealed[HEADER_LEN..], &self.associated::<T>(number, account), plain.expose_mut()).map_err(invalid)?;
+        key.open(&sealed[HEADER_LEN..], &self.associated::<T>(number, restores, account), plain.expose_mut())
+            .map_err(invalid)?;
         let mut reader = Reader::new(plain.expose());
         let ticket = T::read(&mut reader).map_err(invalid)?;
         reader.finish().map_err(invalid)?;
         Ok(ticket)
     }
 
-    /// What a ticket binds beside its key: kind, version and key number, fleet, account.
-    fn associated<T: Ticket>(&self, number: u16, account: &AccountId) -> [u8; ASSOCIATED_LEN] {
+    /// What a ticket binds beside its key: kind, version and key number, fleet, restores, account.
+    fn associated<T: Ticket>(&self, number: u16, restores: u32, account: &AccountId) -> [u8; ASSOCIATED_LEN] {
         let mut bytes = [VERSION; ASSOCIATED_LEN];
         bytes[0] = T::KIND;
         bytes[2..4].copy_from_slice(&number.to_be_bytes());
         bytes[4..36].copy_from_slice(&self.fleet);
-        bytes[36..].copy_from_slice(account.as_bytes());
+        bytes[36..40].copy_from_slice(&restores.to_be_bytes());
+        bytes[40..].copy_from_slice(account.as_bytes());
         bytes
     }
 

@@ -607,7 +607,7 @@ fn ticket_seal(secrets: &mut Secrets, count: usize) -> Ready {
     let accounts = Public::new().accounts(count);
     Box::new(move || {
         let items: Vec<_> = accounts.iter().zip(&tickets).map(|item| (item, [7; 12])).collect();
-        assert!(black_box(keys.seal_with(&items)).iter().all(Result::is_ok));
+        assert!(black_box(keys.seal_with(0, &items)).iter().all(Result::is_ok));
     })
 }
 
@@ -615,11 +615,11 @@ fn ticket_open(secrets: &mut Secrets, count: usize) -> Ready {
     let (keys, tickets) = (ticket_keys(secrets), tickets(secrets, count));
     let accounts = Public::new().accounts(count);
     let items: Vec<_> = accounts.iter().zip(&tickets).map(|item| (item, [7; 12])).collect();
-    let sealed: Vec<_> = keys.seal_with(&items).into_iter().map(|sealed| sealed.expect("a ticket")).collect();
+    let sealed: Vec<_> = keys.seal_with(0, &items).into_iter().map(|sealed| sealed.expect("a ticket")).collect();
     drop(items);
     Box::new(move || {
         let items: Vec<_> = accounts.iter().zip(&sealed).map(|(account, sealed)| (account, &sealed[..])).collect();
-        assert!(black_box(keys.open::<LoginTicket>(&items, 0)).iter().all(Result::is_ok));
+        assert!(black_box(keys.open::<LoginTicket>(0, &items, 0)).iter().all(Result::is_ok));
     })
 }
 

@@ -96,6 +96,27 @@ fn t10_a_restore_is_obeyed_once_and_nobody_is_where_there_are_no_signers() {
 }
 
 #[test]
+fn v16_no_ticket_of_before_a_restore_is_good_after_it() {
+    let (auditor, operator) = (key("auditor", 1), key("operator", 2));
+    let policy = Policy { signers: Some(signers(&auditor, &operator)), ..Policy::development() };
+    let (vault, _) = vault_with(policy);
+    let (ada, eve) = (Person::new("ada"), Person::new("eve"));
+    ada.enrol(&vault, "one", b"secret");
+    let begun = || {
+        let proof = ada.prove(ada.start(&vault, "one").unwrap(), "one").unwrap();
+        (proof, eve.start_enrolment(&vault, "two", b"other").unwrap())
+    };
+    let (proof, finish) = begun();
+    obeyed(&vault, Order::Restore { number: 1 }, [&auditor, &operator]).unwrap();
+    assert_eq!(ada.finish(&vault, &proof).err(), Some(Refusal::TicketInvalid));
+    let told = eve.ask(&vault, &finish.request());
+    assert_eq!(told, Ok(Reply::Refused(Refusal::TicketInvalid)));
+    let (proof, finish) = begun();
+    assert_eq!(ada.finish(&vault, &proof).unwrap(), b"secret");
+    assert_eq!(eve.ask(&vault, &finish.request()), Ok(Reply::Enrolled { generation: 1 }));
+}
+
+#[test]
 fn t10_signers_turn_by_their_bundle() {
     let (auditor, operator, next) = (key("auditor", 1), key("operator", 2), key("auditor", 3));
     let policy = Policy { signers: Some(signers(&auditor, &operator)), ..Policy::development() };

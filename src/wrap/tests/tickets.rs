@@ -38,11 +38,11 @@ fn enrolment_bytes() -> Vec<u8> {
 }
 
 fn seal<T: Ticket>(keys: &TicketKeys, account: &AccountId, ticket: &T) -> Vec<u8> {
-    keys.seal(&[(account, ticket)]).remove(0).expect("sealed")
+    keys.seal(3, &[(account, ticket)]).remove(0).expect("sealed")
 }
 
 fn opens<T: Ticket>(keys: &TicketKeys, account: &AccountId, sealed: &[u8], time_s: u64) -> bool {
-    match keys.open::<T>(&[(account, sealed)], time_s).remove(0) {
+    match keys.open::<T>(3, &[(account, sealed)], time_s).remove(0) {
         Ok(_) => true,
         Err(refusal) => {
             let named = sealed.get(1..3).map_or(0, |number| u16::from_be_bytes([number[0], number[1]]));
@@ -55,22 +55,22 @@ fn opens<T: Ticket>(keys: &TicketKeys, account: &AccountId, sealed: &[u8], time_
 }
 
 fn opened<T: Ticket>(sealed: &[u8]) -> T {
-    keys().open(&[(&account(1), sealed)], 0).remove(0).expect("opened")
+    keys().open(3, &[(&account(1), sealed)], 0).remove(0).expect("opened")
 }
 
 #[test]
 fn tickets_are_what_the_design_says() {
     let account = &account(1);
-    let sealed = keys().seal_with(&[((account, &login()), [9; 12])]).remove(0).expect("sealed");
-    let associated: [&[u8]; 4] = [&[1], &[1, 1, 2], &FLEET, account.as_bytes()];
+    let sealed = keys().seal_with(3, &[((account, &login()), [9; 12])]).remove(0).expect("sealed");
+    let associated: [&[u8]; 5] = [&[1], &[1, 1, 2], &FLEET, &[0, 0, 0, 3], account.as_bytes()];
     assert_eq!(sealed, [&[1, 1, 2][..], &body_of_short_key(1, &associated, &login_bytes())].concat());
     assert_eq!(sealed.len(), LOGIN_TICKET_LEN);
     let ticket: LoginTicket = opened(&sealed);
     assert_eq!((ticket.generation, ticket.expiry_s, ticket.key_number, ticket.ordinal), (1, 2, 3, 4));
     assert_eq!(ticket.state.expose(), &[6; 128]);
 
-    let sealed = keys().seal_with(&[((account, &enrolment()), [9; 12])]).remove(0).expect("sealed");
-    let associated: [&[u8]; 4] = [&[2], &[1, 1, 3], &FLEET, account.as_bytes()];
+    let sealed = keys().seal_with(3, &[((account, &enrolment()), [9; 12])]).remove(0).expect("sealed");
+    let associated: [&[u8]; 5] = [&[2], &[1, 1, 3], &FLEET, &[0, 0, 0, 3], account.as_bytes()];
     assert_eq!(sealed, [&[1, 1, 3][..], &body_of_short_key(2, &associated, &enrolment_bytes())].concat());
     assert_eq!(sealed.len(), ENROLMENT_TICKET_LEN);
     let ticket: EnrolmentTicket = opened(&sealed);
@@ -126,6 +126,10 @@ fn a_ticket_opens_for_its_account_and_fleet_only() {
     assert!(!opens::<LoginTicket>(&other, &account(1), &sealed, 0), "another key under the same number");
     let other = TicketKeys::new(FLEET, (260, &key(1)), (259, &key(2)));
     assert!(!opens::<LoginTicket>(&other, &account(1), &sealed, 0), "the same key under another number");
+    for restores in [0, 2, 4] {
+        let opened = keys().open::<LoginTicket>(restores, &[(&account(1), &sealed)], 0).remove(0);
+        assert_eq!(opened.err(), Some(Refusal::TicketInvalid), "in a state restored {restores} times and not 3");
+    }
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn a_ticket_of_one_kind_is_none_of_the_other() {
     let keys = TicketKeys::new(FLEET, (1, &key(1)), (1, &key(1)));
     let account = account(1);
     let made = |kind: u8, plain: &[u8]| {
-        let associated: [&[u8]; 4] = [&[kind], &[1, 0, 1], &FLEET, account.as_bytes()];
+        let associated: [&[u8]; 5] = [&[kind], &[1, 0, 1], &FLEET, &[0, 0, 0, 3], account.as_bytes()];
         [&[1, 0, 1][..], &body_of_short_key(1, &associated, plain)].concat()
     };
     let (login, enrolment) = (login_bytes(), enrolment_bytes());
@@ -165,7 +169,7 @@ fn a_retired_key_opens_for_one_more_lifetime() {
         assert!(opens::<LoginTicket>(&keys, &account, &old, time_s), "{time_s}");
     }
     for time_s in [1601, u64::MAX] {
-        let said = keys.open::<LoginTicket>(&[(&account, &old)], time_s).remove(0).err();
+        let said = keys.open::<LoginTicket>(3, &[(&account, &old)], time_s).remove(0).err();
         assert_eq!(said, Some(Refusal::TicketExpired), "{time_s}");
         assert!(opens::<LoginTicket>(&keys, &account, &new, time_s), "the current key has no end");
         assert!(opens::<EnrolmentTicket>(&keys, &account, &enrolment, time_s), "the other kind is as it was");
@@ -173,7 +177,7 @@ fn a_retired_key_opens_for_one_more_lifetime() {
     keys.forget_retired(1600);
     assert!(opens::<LoginTicket>(&keys, &account, &old, 1600), "not yet");
     keys.forget_retired(1601);
-    let said = keys.open::<LoginTicket>(&[(&account, &old)], 0).remove(0).err();
+    let said = keys.open::<LoginTicket>(3, &[(&account, &old)], 0).remove(0).err();
     assert_eq!(said, Some(Refusal::TicketExpired), "gone");
     keys.retire::<LoginTicket>((258, &key(1)), 1700).expect("free again");
     assert!(opens::<LoginTicket>(&keys, &account, &old, 1700), "as after a restart with the key file");
@@ -190,13 +194,13 @@ fn a_bad_ticket_harms_no_neighbour() {
         let accounts: Vec<_> = (0..size).map(account).collect();
         let tickets: Vec<_> = (0..size).map(|index| LoginTicket { ordinal: index.into(), ..login() }).collect();
         let items: Vec<_> = accounts.iter().zip(&tickets).collect();
-        let sealed: Vec<_> = keys.seal(&items).into_iter().map(|sealed| sealed.expect("sealed")).collect();
+        let sealed: Vec<_> = keys.seal(3, &items).into_iter().map(|sealed| sealed.expect("sealed")).collect();
         // In a large batch, at both ends of both tasks.
         for bad in (0..usize::from(size)).filter(|bad| size < 65 || [0, 31, 32, 64].contains(bad)) {
             let mut sealed = sealed.clone();
             sealed[bad][20] ^= 1;
             let items: Vec<_> = accounts.iter().zip(sealed.iter().map(Vec::as_slice)).collect();
-            for (index, opened) in keys.open::<LoginTicket>(&items, 0).into_iter().enumerate() {
+            for (index, opened) in keys.open::<LoginTicket>(3, &items, 0).into_iter().enumerate() {
                 match opened {
                     Ok(ticket) => assert!(index != bad && ticket.ordinal as usize == index),
                     Err(refusal) => assert_eq!((index, refusal), (bad, Refusal::TicketInvalid)),
@@ -210,7 +214,7 @@ fn a_bad_ticket_harms_no_neighbour() {
 fn nonces_are_drawn_anew() {
     let (keys, account, ticket) = (keys(), account(1), login());
     let mut nonces: Vec<_> = keys
-        .seal(&vec![(&account, &ticket); 40])
+        .seal(3, &vec![(&account, &ticket); 40])
         .into_iter()
         .map(|sealed| sealed.expect("sealed")[3..15].to_vec())
         .collect();
