@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A fleet of five with keys that people verify, on one machine: members are born, a ceremony draws the fleet's keys, two
 # signers name the members and sign a bundle, witnesses see it; the fleet runs, a person enrols and recovers while members
-# die, and one of them is replaced.
+# die, and one of them is replaced. In the end a majority is lost for good, and three others go on from what is left.
 #
 #     cargo build --release --features cli
 #     examples/fleet.sh                  # STRONGROOM=path/to/strongroom, PORT=18080 for others
@@ -40,16 +40,18 @@ quietly pins --namespace "$service" --auditor "$(key auditor)" --operator "$(key
     --auditor-evidence "$(key evidence.auditor)" --operator-evidence "$(key evidence.operator)" \
     --log "$(key fleets)" --witness "$(key witness1)" --witness "$(key witness2)" --quorum 2 phone/pins
 
-title "Six members are born, each at its own site"
+title "Members are born, each at its own site"
 # people, operators and other members, each at a port of its own
 people() { echo "127.0.0.1:$((port + $1))"; }
 operators() { echo "127.0.0.1:$((port + 100 + $1))"; }
 links() { echo "127.0.0.1:$((port + 200 + $1))"; }
 declare -A named
-for number in 1 2 3 4 5 6; do
+born() { # one more
+    local number=$1
     named[$number]=$(run fleet member --folder "sites/$number" --number "$number" --name "$(links "$number")" | tail -n 1)
     echo "${named[$number]:0:110}"
-done
+}
+for number in 1 2 3 4 5 6; do born "$number"; done
 
 title "The ceremony draws the fleet's keys, and everybody who is there signs how"
 run ceremony --folder ceremony --namespace "$service" --participant "auditor=$(key anna)" \
@@ -168,6 +170,47 @@ title "Keys turn at one member, and she recovers at the new one, under the next 
 run fleet rotate --at "$at" epoch
 run fleet rotate --at "$at" tickets
 printf 'my code\n' | person recover 6
+cmp phone/backup.key the-key
+rm phone/backup.key
+sleep 2 # the others take the keys from there, well before this
+
+title "A majority is lost for good: two disks are left, and whoever asks is told to come again"
+kill -9 "${members[@]}" 2>/dev/null
+wait 2>/dev/null || true
+members=()
+rm -r "sites/${staying[0]}" "sites/${staying[1]}" "sites/${staying[2]}"
+left=${staying[3]}
+echo "left: members $left and 6"
+run fleet survey --folder sites/6 | tee survey-6
+run fleet survey --folder "sites/$left" | tee survey-left
+place() { sed -n 's/^last row \([0-9]*\) of term \([0-9]*\);.*/\2 \1/p' "$1"; }
+newest=$(printf '%s 6\n%s %s\n' "$(place survey-6)" "$(place survey-left)" "$left" | sort -n -k1,1 -k2,2 | tail -n 1)
+newest=${newest##* }
+[ "$newest" = 6 ] && surveyed=survey-6 || surveyed=survey-left
+echo "the signers take what member $newest has"
+
+title "Both signers have three others go on from it; each account keeps one attempt"
+for number in 7 8 9; do born "$number"; done
+arguments=()
+for number in 7 8 9; do arguments+=(--member "${named[$number]}"); done
+quietly statement refound --artifact born/fleet-keys.json --out refound --number 1 --previous members-2 \
+    --backup "$(sed -n 's/^backup //p' "$surveyed")" "${arguments[@]}"
+run statement sign --key keys/auditor refound
+run statement sign --key keys/operator refound
+for number in 7 8 9; do
+    run fleet hand-over --folder "sites/$newest" --statement refound --member "$number" \
+        --channel-key "sites/$number/channel.pub" "keys-$number"
+    run fleet take --folder "sites/$number" --artifact born/fleet-keys.json --statement refound --keys "keys-$number" \
+        --backup "sites/$newest" --of "$newest"
+done
+rm -r "sites/$left" sites/6 keys-*
+addresses=()
+for number in 7 8 9; do
+    start "$number"
+    addresses+=("http://$(operators "$number")")
+done
+stands "7, 8, 9"
+printf 'my code\n' | person recover 8
 cmp phone/backup.key the-key
 
 title "Everybody stops in peace"

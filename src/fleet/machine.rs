@@ -13,8 +13,8 @@ use redb::StorageBackend;
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 
 use super::consensus::{
-    Consensus, Entry, Origin, Proposal, RaftLogId, StorageError, StoredMembership, from_raft, read_membership, to_raft,
-    write_membership,
+    Consensus, Entry, Membership, Origin, Proposal, RaftLogId, StorageError, StoredMembership, from_raft,
+    read_membership, to_raft, write_membership,
 };
 use super::link::Address;
 use super::log::{Log, Place, raft_fault};
@@ -27,10 +27,10 @@ use crate::journal::carried::{Incoming, Outgoing, Proven};
 use crate::journal::changed::Changed;
 use crate::journal::checkpoint::{self, Base, Cut};
 use crate::journal::kept::Kept;
-use crate::journal::row::{Keys, read_commands};
+use crate::journal::row::{Keys, first_half, read_commands};
 use crate::journal::store::{Store, shielded};
-use crate::journal::{Committed, LogId};
-use crate::ledger::{Command, Policy, State};
+use crate::journal::{Committed, Leader, LogId};
+use crate::ledger::{Command, Policy, State, Verdict};
 use crate::wire::{Invalid, Reader, Writer};
 use crate::wrap::Sealed;
 
@@ -342,6 +342,56 @@ impl Machine {
         Ok(())
     }
 
+    /// Applies all rows of the log, whoever has acknowledged them; and where the last stands, if anything is there.
+    pub(super) fn replay(&self) -> Result<Option<Place>, Fault> {
+        let Shared { log, applied, .. } = &*self.0;
+        loop {
+            let last = *applied.borrow();
+            let next = last.map_or(0, |it| it.index + 1);
+            let Some(entry) = log.entry(next)? else {
+                let chain = last.map(|last| log.chain_at(&last)).transpose()?.flatten();
+                return Ok(last.zip(chain).map(|(id, chain)| Place { id, chain }));
+            };
+            let commands = commands_in(&entry)?;
+            self.apply_entry(entry, commands)?;
+        }
+    }
+
+    /// Has the state go on from here with other members: one row more, which is nobody's, and a checkpoint at it.
+    pub(super) fn refound(
+        &self,
+        keys: &Keys,
+        at: Place,
+        refounding: Refounding,
+        members: BTreeMap<u64, Address>,
+    ) -> Result<Place, Fault> {
+        let Shared { kept, book, base, closing, .. } = &*self.0;
+        let Refounding { number, predecessor, statement } = refounding;
+        let mut book = lock(book)?;
+        let before = self.roster_of(&book)?.all();
+        if let Some(number) = members.keys().find(|number| before.contains(number)) {
+            return Err(Fault::Key(format!("member {number} was one before: whoever goes on has a number of its own")));
+        }
+        let leader = Leader { term: at.id.leader.term + 1, member: 0 };
+        let id = LogId { leader, index: at.id.index + 1 };
+        let chain = first_half(&keys.fleet.mac(&[b"refound", &at.chain, &statement]));
+        let commands = vec![Command::Restore { number }, Command::Members { predecessor, statement }];
+        let receipts = kept.apply(id.index, 0, commands)?;
+        if receipts.iter().any(|receipt| *receipt.verdict() != Verdict::Done) {
+            let why = "the backup was restored more or less often than it says, or its members were others";
+            return Err(Fault::Statement(why.to_owned()));
+        }
+        let voters = members.keys().copied().collect();
+        book.membership = StoredMembership::new(Some(to_raft(id)), Membership::new(vec![voters], members));
+        book.gone = before;
+        book.origins.clear();
+        let cut = kept.cut(id, chain, book.encode())?;
+        // A checkpoint that follows none: so the anchor of who begins with it expects it.
+        let before = Base { root: [0; 32], ..lock(base)?.clone() };
+        kept.write(keys, &before, cut, closing)?;
+        Ok(Place { id, chain })
+    }
+
     /// The checkpoint in the file.
     fn last_checkpoint(&self) -> Result<Option<(Meta, Outgoing)>, Fault> {
         let Some(outgoing) = self.0.kept.outgoing()? else { return Ok(None) };
@@ -379,6 +429,15 @@ impl Machine {
     fn settle<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StorageError> {
         self.0.log.latch().close_on(shielded(work)).map_err(raft_fault)
     }
+}
+
+/// What both signers have said to have a fleet go on from a backup.
+pub(super) struct Refounding {
+    /// Of the restore.
+    pub(super) number: u32,
+    pub(super) predecessor: [u8; 32],
+    /// The statement, as the state keeps it.
+    pub(super) statement: Vec<u8>,
 }
 
 /// The commands of a proposal.

@@ -28,6 +28,7 @@
 //! | F10 | whoever becomes a member is named by the last statement of both signers before, and no number comes back |
 //! | F11 | a leader's batch may go to the others before it is on its own disk; nothing says that it is committed before it is there |
 //! | F12 | a fleet speaks a version that every member reads, which its log says; it turns to a newer one by a row, and never back |
+//! | F13 | a fleet goes on from a backup by a statement of both signers that names the backup, with members that were none before, once each; every account keeps `restore_attempts` of its window |
 //!
 //! # Members
 //!
@@ -38,6 +39,12 @@
 //!
 //! Whoever is to be stopped, for a while or for good, is [drained](Replica::drain) first. A member that was removed may be
 //! stopped once the status of the others does not show it. One whose disk or anchor is lost is replaced by another number.
+//!
+//! # A majority that is lost
+//!
+//! [`refound`] begins a member of a fleet that goes on from the files of one that is left, or from a backup, by a statement of
+//! both signers that names the backup ([`survey`] tells what it is called) and members that were none before. Every account
+//! keeps one attempt of its window.
 //!
 //! # Versions
 //!
@@ -90,7 +97,10 @@ pub use link::{Address, Call, Links};
 pub use message::MESSAGE_MAX;
 #[cfg(feature = "planted")]
 pub use planted::{Mistake, plant, slow_disks};
-pub use replica::{Hands, Member, Replica, Settings, Status, found, found_on, join, join_on};
+pub use replica::{
+    Backup, Hands, Member, Replica, Settings, Status, Survey, found, found_on, join, join_on, refound, refound_on,
+    survey, survey_on,
+};
 pub use stream::{Dialled, Dials, Streams, serve};
 pub use tls::{Acceptor, LinkKey, TcpDials, Tls};
 

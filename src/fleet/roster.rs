@@ -46,6 +46,12 @@ impl Roster {
         self.named
     }
 
+    /// Everybody who is or was a member, or was to be.
+    pub(super) fn all(&self) -> BTreeSet<u64> {
+        let members = self.membership.nodes().map(|(number, _)| *number);
+        self.gone.iter().copied().chain(self.named.keys().copied()).chain(members).collect()
+    }
+
     /// Whether a statement may follow the last: no number comes back, and none changes its key.
     pub(super) fn may_be_followed_by(&self, members: &BTreeMap<u64, Address>) -> bool {
         members.iter().all(|(number, at)| self.may_have(*number, at))
@@ -161,10 +167,19 @@ impl Roster {
 /// [`Fault::Key`] if it is to another fleet, or names no members, or one key twice, or too long a name.
 pub(super) fn members_of(statement: &Statement, fleet: &[u8; 32]) -> Result<([u8; 32], BTreeMap<u64, Address>), Fault> {
     let wrong = |why: &str| Fault::Key(format!("the statement {why}"));
-    let Order::Members { predecessor, members } = &statement.order else { return Err(wrong("does not name members")) };
+    let Some((predecessor, members)) = statement.order.members() else { return Err(wrong("does not name members")) };
     if statement.fleet != *fleet {
         return Err(wrong("is to another fleet"));
     }
+    Ok((*predecessor, addresses(members)?))
+}
+
+/// The members that a statement names.
+///
+/// # Errors
+/// [`Fault::Key`] if there are none, or one key is there twice, or too long a name.
+pub(super) fn addresses(members: &[Member]) -> Result<BTreeMap<u64, Address>, Fault> {
+    let wrong = |why: &str| Fault::Key(format!("the statement {why}"));
     let keys: BTreeSet<_> = members.iter().map(|it| it.link_key).collect();
     if members.is_empty() || keys.len() < members.len() {
         return Err(wrong("names nobody, or one key twice"));
@@ -172,18 +187,13 @@ pub(super) fn members_of(statement: &Statement, fleet: &[u8; 32]) -> Result<([u8
     if members.iter().any(|it| it.name.len() > NAME_MAX) {
         return Err(wrong("has a name of more than 255 bytes"));
     }
-    Ok((*predecessor, addresses(members)))
-}
-
-fn addresses(members: &[Member]) -> BTreeMap<u64, Address> {
     let address = |it: &Member| (it.number, Address { name: it.name.clone(), link_key: it.link_key });
-    members.iter().map(address).collect()
+    Ok(members.iter().map(address).collect())
 }
 
 /// Whom a statement in the state names: its signatures were checked when it came.
 fn named(statement: &[u8]) -> BTreeMap<u64, Address> {
-    match Note::read_unsigned(statement).and_then(|note| Statement::read(&note)).map(|it| it.order) {
-        Ok(Order::Members { members, .. }) => addresses(&members),
-        _ => BTreeMap::new(),
-    }
+    let order = Note::read_unsigned(statement).and_then(|note| Statement::read(&note)).map(|it| it.order);
+    let members = order.as_ref().ok().and_then(Order::members);
+    members.and_then(|(_, members)| addresses(members).ok()).unwrap_or_default()
 }

@@ -46,6 +46,18 @@ pub enum Order {
         /// All of them, in order of number.
         members: Vec<Member>,
     },
+    /// A majority is lost for good, and the fleet goes on from a backup: `refound <number> <backup> <hash of the statement
+    /// before>`, and a line for each member. It is a restore of this number too.
+    Refound {
+        /// One more than the last restore.
+        number: u32,
+        /// The chain at the last row of the backup, by which [`crate::fleet::survey`] names it.
+        backup: [u8; 32],
+        /// [`Note::hash`] of the last statement in the backup that named members.
+        predecessor: [u8; 32],
+        /// All of them, in order of number; none was a member before.
+        members: Vec<Member>,
+    },
 }
 
 impl Order {
@@ -55,6 +67,17 @@ impl Order {
             Order::Pardon { .. } => "pardon",
             Order::Restore { .. } => "restore",
             Order::Members { .. } => "members",
+            Order::Refound { .. } => "refound",
+        }
+    }
+
+    /// Whom it names as the members, if it does, and the hash of the statement that it follows.
+    pub fn members(&self) -> Option<(&[u8; 32], &[Member])> {
+        match self {
+            Order::Members { predecessor, members } | Order::Refound { predecessor, members, .. } => {
+                Some((predecessor, members))
+            }
+            Order::Pardon { .. } | Order::Restore { .. } => None,
         }
     }
 }
@@ -95,18 +118,11 @@ impl Statement {
             Order::Pardon { account, pardoned } => text += &format!("pardon {} {pardoned}\n", hex(&account.0)),
             Order::Restore { number } => text += &format!("restore {number}\n"),
             Order::Members { predecessor, members } => {
-                let word = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_graphic());
-                if !members.iter().all(|it| word(&it.name) && word(&it.code))
-                    || !members.is_sorted_by(|one, next| one.number < next.number)
-                {
-                    return Err(Fault::Limit(
-                        "members have names, code, and numbers of their own, in order".to_owned(),
-                    ));
-                }
-                text += &format!("members {}\n", hex(predecessor));
-                for Member { number, name, link_key, channel_key, code } in members {
-                    text += &format!("member {number} {name} {} {} {code}\n", hex(link_key), hex(channel_key));
-                }
+                text += &format!("members {}\n{}", hex(predecessor), lines(members)?);
+            }
+            Order::Refound { number, backup, predecessor, members } => {
+                let (backup, predecessor) = (hex(backup), hex(predecessor));
+                text += &format!("refound {number} {backup} {predecessor}\n{}", lines(members)?);
             }
         }
         Ok(Note::unsigned(text))
@@ -132,20 +148,16 @@ impl Statement {
                     Order::Pardon { account: AccountId(unhex(account)?), pardoned: pardoned.parse().ok()? }
                 }
                 ["restore", number] => Order::Restore { number: number.parse().ok()? },
-                ["members", predecessor] => {
-                    let member = |words: Vec<&str>| match words[..] {
-                        ["member", number, name, link_key, channel_key, code] => Some(Member {
-                            number: number.parse().ok()?,
-                            name: name.to_owned(),
-                            link_key: unhex(link_key)?,
-                            channel_key: unhex(channel_key)?,
-                            code: code.to_owned(),
-                        }),
-                        _ => None,
-                    };
-                    let members = lines.by_ref().map(member).collect::<Option<_>>()?;
-                    Order::Members { predecessor: unhex(predecessor)?, members }
-                }
+                ["members", predecessor] => Order::Members {
+                    predecessor: unhex(predecessor)?,
+                    members: lines.by_ref().map(member).collect::<Option<_>>()?,
+                },
+                ["refound", number, backup, predecessor] => Order::Refound {
+                    number: number.parse().ok()?,
+                    backup: unhex(backup)?,
+                    predecessor: unhex(predecessor)?,
+                    members: lines.by_ref().map(member).collect::<Option<_>>()?,
+                },
                 _ => return None,
             };
             Some(Statement { fleet, order })
@@ -165,6 +177,34 @@ impl Statement {
     pub fn of(note: &Note, signers: &Signers) -> Result<Self, Rejection> {
         by_both(note, signers)?;
         Statement::read(note).map_err(|fault| Rejection::Malformed(fault.to_string()))
+    }
+}
+
+/// A line for each member.
+fn lines(members: &[Member]) -> Result<String, Fault> {
+    let word = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_graphic());
+    if !members.iter().all(|it| word(&it.name) && word(&it.code))
+        || !members.is_sorted_by(|one, next| one.number < next.number)
+    {
+        return Err(Fault::Limit("members have names, code, and numbers of their own, in order".to_owned()));
+    }
+    let line = |Member { number, name, link_key, channel_key, code }: &Member| {
+        format!("member {number} {name} {} {} {code}\n", hex(link_key), hex(channel_key))
+    };
+    Ok(members.iter().map(line).collect())
+}
+
+/// The member of one line.
+fn member(words: Vec<&str>) -> Option<Member> {
+    match words[..] {
+        ["member", number, name, link_key, channel_key, code] => Some(Member {
+            number: number.parse().ok()?,
+            name: name.to_owned(),
+            link_key: unhex(link_key)?,
+            channel_key: unhex(channel_key)?,
+            code: code.to_owned(),
+        }),
+        _ => None,
     }
 }
 

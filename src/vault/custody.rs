@@ -157,6 +157,11 @@ impl Custody {
         &self.secrets.fleet
     }
 
+    /// Serial number of the keys, one more with every turn: [`crate::ledger::State::keys_serial`] knows the fleet's.
+    pub fn serial(&self) -> u32 {
+        self.secrets.serial
+    }
+
     /// The key of the journal's chain and checkpoints, for who opens the vault's journal.
     pub fn journal_key(&self) -> Secret<[u8; 32]> {
         self.secrets.journal_key()

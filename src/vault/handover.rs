@@ -30,7 +30,7 @@ use crate::error::Fault;
 use crate::ledger::Signers;
 use crate::limits::KEYS_MAX;
 use crate::session::{self, PUBLIC_KEY_LEN, Recipient};
-use crate::transparency::{Note, Order, Statement};
+use crate::transparency::{Note, Statement};
 use crate::wire::{Invalid, Reader, Writer};
 use crate::wrap::{EpochKeys, RootSource};
 
@@ -98,7 +98,7 @@ impl Handed {
 /// Whether a statement to this fleet names the member, under this channel key (V13).
 fn check_named(statement: &Statement, to: &Receiver, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<(), Fault> {
     let refused = |why: &str| Fault::Key(format!("keys are not handed over: {why}"));
-    let Order::Members { members, .. } = &statement.order else {
+    let Some((_, members)) = statement.order.members() else {
         return Err(refused("the statement does not name members"));
     };
     if statement.fleet != to.fleet {

@@ -23,6 +23,10 @@ impl Vault {
             Order::Members { predecessor, .. } => {
                 Command::Members { predecessor: *predecessor, statement: note.write() }
             }
+            Order::Refound { .. } => {
+                let why = "a fleet that runs does not go on from a backup: each of its members begins so";
+                return Err(Fault::Statement(why.to_owned()));
+            }
         })?;
         tracing::info!(order = statement.order.name(), "a statement of both signers was obeyed");
         Ok(statement)

@@ -43,6 +43,23 @@ pub(crate) enum StatementCommand {
         #[arg(long)]
         member: Vec<String>,
     },
+    /// Say that a fleet goes on from a backup, with members that were none before: a majority is lost for good
+    Refound {
+        #[command(flatten)]
+        to: To,
+        /// One more than the last restore
+        #[arg(long)]
+        number: u32,
+        /// What `fleet survey` calls the backup
+        #[arg(long)]
+        backup: String,
+        /// The last statement of members that the backup has
+        #[arg(long)]
+        previous: PathBuf,
+        /// A member, as NUMBER,NAME,its link key,SHA-256 of its channel key,CODE; in order of number
+        #[arg(long, required = true)]
+        member: Vec<String>,
+    },
     /// Sign a statement, in place of an earlier signature by the same key
     Sign {
         /// The signer's key for bundles
@@ -90,6 +107,11 @@ pub(crate) fn run(command: StatementCommand) -> Outcome<()> {
             };
             let members = member.iter().map(|text| one(text)).collect::<Outcome<_>>()?;
             make(&to, Order::Members { predecessor, members })
+        }
+        StatementCommand::Refound { to, number, backup, previous, member } => {
+            let (backup, predecessor) = (hex32(&backup)?, read_unsigned(&previous)?.hash());
+            let members = member.iter().map(|text| one(text)).collect::<Outcome<_>>()?;
+            make(&to, Order::Refound { number, backup, predecessor, members })
         }
         StatementCommand::Sign { key, file } => {
             let (key, mut note): (SigningKey, _) = (read_key(&key)?, read_unsigned(&file)?);

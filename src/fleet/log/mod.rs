@@ -10,6 +10,7 @@
 //! says that a row is committed: its application here, and with it every receipt, and each message that tells others (F11).
 //! Rows that change members, and those that begin a term, are written before they leave.
 
+mod begin;
 mod stored;
 mod tail;
 
@@ -21,19 +22,18 @@ use std::time::{Duration, Instant};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, EntryPayload, LogState, OptionalSend, RaftLogReader, StorageIOError};
-use redb::{ReadableDatabase, ReadableTable, StorageBackend};
+use redb::{ReadableDatabase, StorageBackend};
 use tokio::sync::Notify;
 
+pub(super) use begin::Beginning;
+use begin::begins_well;
 use stored::{
-    INVITATION, LOG, META, Meta, PURGED, VOTE, check_anchored, check_base, read_meta, read_rows, write_meta,
-    write_meta_with,
+    LOG, META, Meta, PURGED, VOTE, check_anchored, check_base, read_meta, read_rows, write_meta, write_meta_with,
 };
 pub(crate) use tail::Place;
 use tail::{ROW_OVERHEAD, Tail};
 
-use super::consensus::{
-    Consensus, Entry, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft, write_addresses,
-};
+use super::consensus::{Consensus, Entry, RaftLogId, StorageError, Vote, from_raft, leader_of, to_raft};
 use super::link::Address;
 use super::message::{ENTRIES_BYTES, size_of_entry};
 use super::planted::{self, Mistake, makes};
@@ -51,8 +51,6 @@ use crate::ledger::Policy;
 const CACHE: usize = 16 << 20;
 /// Rows that leave the log in one transaction, for which batches wait.
 const PURGE_MAX: u64 = 64;
-/// Rows of a log that founds a fleet: the statement, and the membership.
-const FOUNDING_ROWS: usize = 2;
 /// Between two looks whether what is waited for has failed.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -77,40 +75,6 @@ struct Shared {
 }
 
 impl Log {
-    /// A new log in an empty file: with the rows that found a fleet, or with none and those from whom `member` takes them.
-    pub(super) fn create(
-        backend: impl StorageBackend,
-        keys: &Keys,
-        policy: &Policy,
-        rows: &[Entry],
-        invitation: Option<(u64, &BTreeMap<u64, Address>)>,
-    ) -> Result<(), Fault> {
-        shielded(|| {
-            let store = Store::open(backend, CACHE)?;
-            let write = durable(store.db()?)?;
-            {
-                let mut table = write.open_table(LOG).map_err(storage)?;
-                write.open_table(META).map_err(storage)?;
-                if table.first().map_err(storage)?.is_some() {
-                    return Err(Fault::Storage("there is a log already".to_owned()));
-                }
-                let mut chain = CHAIN_BEGIN;
-                for entry in rows {
-                    let (row, next) = row::seal(keys, policy, entry, &chain);
-                    table.insert(entry.log_id.index, row.as_slice()).map_err(storage)?;
-                    chain = next;
-                }
-            }
-            write.commit().map_err(storage)?;
-            match invitation {
-                Some((member, known)) => write_meta(&store, keys, member, INVITATION, |writer| {
-                    write_addresses(writer, known.iter());
-                }),
-                None => Ok(()),
-            }
-        })
-    }
-
     /// Opens the log of the replica that is `member`, whose checkpoint is `base`, and holds both against the anchor.
     ///
     /// # Errors
@@ -155,7 +119,7 @@ impl Log {
         check_base(&tail)?;
         if held.sequence == 0 {
             // A founding that was cut short, or a replica that has never been opened.
-            if tail.rows.len() > FOUNDING_ROWS || tail.purged.is_some() || base_place.is_some() {
+            if !begins_well(&tail) {
                 return Err(Fault::Anchor("the anchor is unused, and the log is not".to_owned()));
             }
         } else if held.chain != CHAIN_BEGIN {
@@ -211,6 +175,11 @@ impl Log {
     /// From whom this member takes its first rows.
     pub(super) fn invitation(&self) -> &BTreeMap<u64, Address> {
         &self.0.invitation
+    }
+
+    /// The row of this index, if it is there.
+    pub(super) fn entry(&self, index: u64) -> Result<Option<Entry>, Fault> {
+        Ok(self.entries(index, index + 1)?.pop())
     }
 
     /// The rows of `[from, to)`, all of them.

@@ -22,7 +22,7 @@ use crate::fleet::version::version_of;
 use crate::journal::LogId;
 use crate::journal::row::CHAIN_BEGIN;
 use crate::ledger::Command;
-use crate::transparency::{Note, Statement};
+use crate::transparency::{Note, Order, Statement};
 
 /// A checkpoint that is on its way here.
 pub(super) struct Receiving {
@@ -204,6 +204,10 @@ impl Replica {
             machine.look(&mut |state| signers = state.signers().copied())?;
             let read = |signers| Statement::of(&Note::read(statement).ok()?, &signers).ok();
             let Some(statement) = signers.and_then(read) else { return Ok(false) };
+            // One that has a fleet go on from a backup is for members that begin, and for none that runs.
+            if !matches!(statement.order, Order::Members { .. }) {
+                return Ok(false);
+            }
             match members_of(&statement, fleet) {
                 Ok((own, members)) if own == *predecessor && roster.may_be_followed_by(&members) => {}
                 _ => return Ok(false),

@@ -1,4 +1,4 @@
-//! How a replica's log begins: [`found`] and [`join`].
+//! How a replica's log begins: [`found`] and [`join`]; with what another has left, [`super::refound`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use redb::backends::FileBackend;
 use crate::error::Fault;
 use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft};
 use crate::fleet::link::Address;
-use crate::fleet::log::Log;
+use crate::fleet::log::{Beginning, Log};
 use crate::fleet::roster::members_of;
 use crate::fleet::version::OLDEST;
 use crate::journal::LogId;
@@ -21,8 +21,8 @@ use crate::ledger::{Command, Policy, Signers};
 use crate::secret::Secret;
 use crate::transparency::{Note, Statement};
 
-const LOG_FILE: &str = "log.redb";
-const CHECKPOINT_FILE: &str = "checkpoint.redb";
+pub(super) const LOG_FILE: &str = "log.redb";
+pub(super) const CHECKPOINT_FILE: &str = "checkpoint.redb";
 
 /// Makes the files of a fleet's founding member in a folder that is there. The log's first rows are the policy with the
 /// statement that names the members, and these; each founder makes the same. One that is cut short can be repeated.
@@ -66,7 +66,7 @@ pub fn found_on(
         Entry { log_id: at(0), payload: EntryPayload::Normal(statement) },
         Entry { log_id: at(1), payload: EntryPayload::Membership(Membership::new(vec![voters], nodes)) },
     ];
-    Log::create(log, &Keys::new(journal_key), policy, &rows, None)
+    Log::create(log, &Keys::new(journal_key), policy, Beginning::Founds(&rows))
 }
 
 /// Makes the files of a member that joins a fleet, in a folder that is there: it takes rows or a checkpoint from those whom this
@@ -104,11 +104,11 @@ pub fn join_on(
     if !known.contains_key(&number) {
         return Err(Fault::Key(format!("the statement does not name member {number}")));
     }
-    Log::create(log, &Keys::new(journal_key), policy, &[], Some((number, &known)))
+    Log::create(log, &Keys::new(journal_key), policy, Beginning::Joins(number, &known))
 }
 
 /// Makes both files, empty where they are not there, and shows the log's.
-fn make_files(folder: &Path) -> Result<FileBackend, Fault> {
+pub(super) fn make_files(folder: &Path) -> Result<FileBackend, Fault> {
     let make = |name| File::options().read(true).write(true).create(true).truncate(false).open(folder.join(name));
     backend(make(CHECKPOINT_FILE))?;
     let log = backend(make(LOG_FILE))?;

@@ -4,6 +4,7 @@ mod answer;
 mod begin;
 mod keys;
 mod members;
+mod refound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use answer::Receiving;
 pub use begin::{found, found_on, join, join_on};
 pub use keys::Hands;
+pub use refound::{Backup, Survey, refound, refound_on, survey, survey_on};
 
 use super::clocks::Clocks;
 use super::consensus::{Raft, leader_of};

@@ -3,6 +3,7 @@
 
 mod members;
 mod messages;
+mod refound;
 mod refusals;
 mod replicas;
 mod tls;
@@ -142,6 +143,12 @@ fn link_key(number: u64) -> LinkKey {
 
 /// What names these as the members, unsigned.
 fn statement(fleet: [u8; 32], predecessor: [u8; 32], addresses: &BTreeMap<u64, Address>) -> Note {
+    let order = Order::Members { predecessor, members: named(addresses) };
+    Statement { fleet, order }.note().unwrap()
+}
+
+/// What a statement says of them.
+fn named(addresses: &BTreeMap<u64, Address>) -> Vec<transparency::Member> {
     let member = |(number, at): (&u64, &Address)| transparency::Member {
         number: *number,
         name: at.name.clone(),
@@ -149,8 +156,7 @@ fn statement(fleet: [u8; 32], predecessor: [u8; 32], addresses: &BTreeMap<u64, A
         channel_key: Sha256::digest(recipient(*number).public_key()).into(),
         code: "code".to_owned(),
     };
-    let order = Order::Members { predecessor, members: addresses.iter().map(member).collect() };
-    Statement { fleet, order }.note().unwrap()
+    addresses.iter().map(member).collect()
 }
 
 /// What founds a fleet of so many.

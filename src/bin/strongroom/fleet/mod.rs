@@ -22,6 +22,7 @@ use crate::front_end;
 use crate::keys::Place;
 use crate::measure::Outcome;
 use site::Site;
+use strongroom::fleet::{Backup, Survey};
 
 #[derive(Subcommand)]
 pub(crate) enum FleetCommand {
@@ -51,7 +52,8 @@ pub(crate) enum FleetCommand {
         #[arg(long, default_value = "development")]
         code: String,
     },
-    /// Seal the fleet's keys to a founding member, in the folder of the ceremony that drew them
+    /// Seal the fleet's keys to a founding member, in the folder of the ceremony that drew them; or to one that begins from a
+    /// backup, in the folder of a member that is left
     HandOver {
         #[command(flatten)]
         place: Place,
@@ -67,7 +69,17 @@ pub(crate) enum FleetCommand {
         /// Where to write the sealed keys
         out: PathBuf,
     },
-    /// As a member, take the fleet's keys and begin the log: to found the fleet, or to join one that runs
+    /// Tell what the disk of a stopped member holds, or a copy of it: what both signers want to know before they have a fleet go
+    /// on from it that has lost a majority for good
+    Survey {
+        /// The folder of a stopped member that is left
+        #[arg(long)]
+        folder: PathBuf,
+        #[command(flatten)]
+        copy: Copy,
+    },
+    /// As a member, take the fleet's keys and begin the log: to found the fleet, to join one that runs, or to go on from a
+    /// backup
     Take(Take),
     /// Give a running fleet a statement of both signers, or a bundle that names other signers
     Obey {
@@ -120,6 +132,25 @@ pub(crate) struct Take {
     /// A running member's address for operators, who seals them
     #[arg(long, conflicts_with = "keys")]
     from: Option<String>,
+    #[command(flatten)]
+    copy: Copy,
+}
+
+/// The files of a stopped member, or a copy of them.
+#[derive(Args)]
+pub(crate) struct Copy {
+    /// A folder with log.redb and checkpoint.redb as a stopped member had them
+    #[arg(long, requires = "of")]
+    backup: Option<PathBuf>,
+    /// The number of the member whose they were
+    #[arg(long, requires = "backup")]
+    of: Option<u64>,
+}
+
+impl Copy {
+    fn backup(&self) -> Option<Backup<'_>> {
+        Some(Backup { folder: self.backup.as_deref()?, number: self.of? })
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -137,13 +168,18 @@ pub(crate) fn run(command: FleetCommand) -> Outcome<ExitCode> {
         FleetCommand::HandOver { place, statement, member, channel_key, out } => {
             let (statement, public_key) = (read_bundle(&statement)?, read(&channel_key)?);
             let public_key = public_key.try_into().map_err(|_| format!("{}: no channel key", channel_key.display()))?;
-            let vault = place.open()?;
-            // It is obeyed once: for every founder but the first it is known.
-            let obeyed = vault.obey(&statement);
-            let sealed = vault.hand_over(member, &public_key).map_err(|fault| obeyed.err().unwrap_or(fault))?;
+            let sealed = if Site::is_at(place.folder()) {
+                Site::open(place.folder())?.hand_over(&statement, member, &public_key)?
+            } else {
+                let vault = place.open()?;
+                // It is obeyed once: for every founder but the first it is known.
+                let obeyed = vault.obey(&statement);
+                vault.hand_over(member, &public_key).map_err(|fault| obeyed.err().unwrap_or(fault))?
+            };
             write_new(&out, &sealed)?;
             tell(&format!("the fleet's keys are in {}, for member {member} alone", out.display()))?;
         }
+        FleetCommand::Survey { folder, copy } => survey(&Site::open(&folder)?.survey(copy.backup())?)?,
         FleetCommand::Take(options) => take(&options)?,
         FleetCommand::Obey { member, file } => {
             let note = BASE64.encode(read(&file)?);
@@ -175,6 +211,18 @@ fn member(folder: &std::path::Path, number: u64, name: &str, code: &str) -> Outc
     tell(&format!("{number},{name},{},{},{code}", hex(&named.link_key), hex(&named.channel_key)))
 }
 
+fn survey((survey, held): &(Survey, u32)) -> Outcome<()> {
+    let Survey { last, backup, restores, predecessor, accounts, time_s, keys_serial, .. } = survey;
+    tell(&format!(
+        "backup {}\nlast row {} of term {}; of several, the one of the greatest term and row has what was acknowledged\n\
+         restores {restores}\nmembers by the statement {}\naccounts {accounts}\nstate time {time_s}\nkeys {keys_serial}, of which this member has {held}",
+        hex(backup),
+        last.index,
+        last.leader.term,
+        hex(predecessor),
+    ))
+}
+
 fn take(options: &Take) -> Outcome<()> {
     let site = Site::open(&options.folder)?;
     let (artifact, statement) = (read(&options.artifact)?, read_bundle(&options.statement)?);
@@ -187,7 +235,6 @@ fn take(options: &Take) -> Outcome<()> {
             BASE64.decode(told["keys"].as_str().unwrap_or_default())?
         }
     };
-    let founds = site.take(&artifact, &statement, &sealed)?;
-    let what = if founds { "founds the fleet" } else { "joins the fleet" };
+    let what = site.take(&artifact, &statement, &sealed, options.copy.backup())?;
     tell(&format!("member {} has the fleet's keys and {what}; `strongroom fleet run` runs it", site.number))
 }

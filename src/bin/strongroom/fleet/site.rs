@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use strongroom::error::Fault;
-use strongroom::fleet::{self, Fleet, LinkKey, Links, Replica, Settings, Tls};
+use strongroom::fleet::{self, Backup, Fleet, LinkKey, Links, Replica, Settings, Survey, Tls};
 use strongroom::journal::{FileAnchor, SystemClock};
 use strongroom::secret::Secret;
 use strongroom::session::{PUBLIC_KEY_LEN, Recipient};
@@ -55,6 +55,11 @@ impl Site {
         Self::open(folder)
     }
 
+    /// Whether that is a member's folder.
+    pub(crate) fn is_at(folder: &Path) -> bool {
+        folder.join(BORN).exists()
+    }
+
     /// The member whose folder that is.
     pub(crate) fn open(folder: &Path) -> Outcome<Self> {
         let born = fs::read(folder.join(BORN)).map(Zeroizing::new);
@@ -94,25 +99,70 @@ impl Site {
         &self.recipient
     }
 
-    /// Takes the fleet's keys that were sealed to it, and begins its log: as a founder, if the statement is the first, and
-    /// else as one that joins. Whether it founds.
-    pub(crate) fn take(&self, artifact: &[u8], statement: &Note, sealed: &[u8]) -> Outcome<bool> {
+    /// Takes the fleet's keys that were sealed to it, and begins its log: as a founder, if the statement is the first; from a
+    /// backup, if it says so; else as one that joins. What it does then.
+    pub(crate) fn take(
+        &self,
+        artifact: &[u8],
+        statement: &Note,
+        sealed: &[u8],
+        backup: Option<Backup<'_>>,
+    ) -> Outcome<&'static str> {
         let FleetKeys { fleet, policy, .. } = FleetKeys::read(artifact)?;
-        let founds = match Statement::read(statement)?.order {
-            Order::Members { predecessor, .. } => predecessor == [0; 32],
+        let order = Statement::read(statement)?.order;
+        match (&order, backup) {
+            (Order::Refound { .. }, None) => return Err("the statement wants a backup".into()),
+            (Order::Refound { .. }, Some(_)) | (Order::Members { .. }, None) => {}
+            (Order::Members { .. }, Some(_)) => return Err("the statement does not name a backup".into()),
             _ => return Err("the statement names no members".into()),
-        };
+        }
         let (root, store) = self.places()?;
         let to = Receiver { fleet, member: self.number };
-        let journal_key = Custody::receive(sealed, &to, &self.recipient, root, store)?.journal_key();
-        if founds {
-            fleet::found(&self.folder, &policy, &journal_key, &fleet, statement)?;
-        } else {
-            let signers = policy.signers.as_ref();
-            fleet::join(&self.folder, &policy, &journal_key, &fleet, self.number, statement, signers)?;
-        }
+        let key = Custody::receive(sealed, &to, &self.recipient, root, store)?.journal_key();
+        let what = match (order, backup) {
+            (_, Some(backup)) => {
+                fleet::refound(&self.folder, &policy, &key, &fleet, self.number, statement, backup)?;
+                "goes on from the backup"
+            }
+            (Order::Members { predecessor, .. }, None) if predecessor == [0; 32] => {
+                fleet::found(&self.folder, &policy, &key, &fleet, statement)?;
+                "founds the fleet"
+            }
+            _ => {
+                let signers = policy.signers.as_ref();
+                fleet::join(&self.folder, &policy, &key, &fleet, self.number, statement, signers)?;
+                "joins the fleet"
+            }
+        };
         fs::write(self.folder.join(ARTIFACT), artifact)?;
-        Ok(founds)
+        Ok(what)
+    }
+
+    /// What its files hold, or a copy of another member's, read with its keys; and the serial number of these.
+    pub(crate) fn survey(&self, copy: Option<Backup<'_>>) -> Outcome<(Survey, u32)> {
+        let FleetKeys { policy, .. } = self.fleet_keys()?;
+        let custody = self.custody()?;
+        let key = custody.journal_key();
+        let survey = match copy {
+            Some(Backup { folder, number }) => fleet::survey(folder, number, &policy, &key, None)?,
+            None => {
+                let anchor = FileAnchor::open(self.folder.join(ANCHOR))?;
+                fleet::survey(&self.folder, self.number, &policy, &key, Some(Arc::new(anchor)))?
+            }
+        };
+        Ok((survey, custody.serial()))
+    }
+
+    /// The fleet's keys, sealed to a member that a statement names by which the fleet goes on from what this one has left.
+    pub(crate) fn hand_over(&self, statement: &Note, member: u64, to: &[u8; PUBLIC_KEY_LEN]) -> Outcome<Vec<u8>> {
+        let (Survey { signers, keys_serial, .. }, held) = self.survey(None)?;
+        if held < keys_serial {
+            return Err(format!(
+                "the fleet had turned to keys {keys_serial}, and this member has {held}: take another's"
+            )
+            .into());
+        }
+        Ok(self.custody()?.hand_over(statement, signers.as_ref(), member, to)?)
     }
 
     fn places(&self) -> Outcome<(MemberRoot, Box<FileKeyStore>)> {
