@@ -290,8 +290,18 @@ fn print_the_rest(words: &mut Words) {
 /// What a replica says of itself.
 #[cfg(feature = "fleet")]
 fn fleet(words: &mut Words) {
-    use strongroom::fleet::{Address, Settings, Status};
+    use strongroom::fleet::{Address, Settings, Status, Survey};
     words.debug(&Settings::default());
+    words.debug(&Survey {
+        last: LogId { leader: Leader { term: 3, member: 2 }, index: 4 },
+        backup: [1; 32],
+        restores: 0,
+        predecessor: [2; 32],
+        accounts: 3,
+        time_s: NOW_S,
+        signers: None,
+        keys_serial: 1,
+    });
     words.debug(&Status {
         number: 1,
         leader: Some(2),

@@ -39,6 +39,10 @@ pub(crate) fn all() -> Vec<Case> {
         ("pardon", Order::Pardon { account: AccountId([9; 32]), pardoned: 50 }),
         ("restore", Order::Restore { number: 1 }),
         ("members", Order::Members { predecessor: [0; 32], members: vec![member(1), member(2), member(7)] }),
+        (
+            "refound",
+            Order::Refound { number: 1, backup: [5; 32], predecessor: [6; 32], members: vec![member(8), member(9)] },
+        ),
     ];
     let both = || [key("auditor.example", 1), key("operator.example", 2)];
     let text = |order: &Order| Statement { fleet: FLEET, order: order.clone() }.note().unwrap().text().to_owned();

@@ -22,6 +22,7 @@ fn statements() -> Vec<Statement> {
         Order::Restore { number: 1 },
         Order::Members { predecessor: [0; 32], members: vec![member(1), member(2), member(7)] },
         Order::Members { predecessor: [3; 32], members: Vec::new() },
+        Order::Refound { number: 2, backup: [4; 32], predecessor: [3; 32], members: vec![member(8), member(9)] },
     ];
     orders.into_iter().map(|order| Statement { fleet: [7; 32], order }).collect()
 }
