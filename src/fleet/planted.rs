@@ -15,6 +15,10 @@ pub enum Mistake {
     /// A replica makes receipts from the state that it has when the leader says that a batch is committed.
     #[cfg(feature = "planted")]
     ReceiptsAhead,
+    /// A replica makes receipts from the state that it has, and only then asks for the batch to be committed: what is evaluated by
+    /// them is not charged yet, and may never be.
+    #[cfg(feature = "planted")]
+    ReceiptsFirst,
     /// A leader takes what it is yet to write for committed.
     CommitsAhead,
 }

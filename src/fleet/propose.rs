@@ -84,6 +84,18 @@ impl Proposer {
         let (version, count) = (self.replica.version(), draft.count() as u32);
         let content: Arc<[u8]> = written_in(version, draft.into_content()).into();
         let request = Request::Propose { origin, version, count, content: Arc::clone(&content) };
+        #[cfg(feature = "planted")]
+        if super::planted::makes(super::planted::Mistake::ReceiptsFirst) {
+            let replica = self.replica.clone();
+            tokio::spawn(async move { replica.ask_leader(&request, deadline).await.ok() });
+            return self.replica.machine().guess(&super::consensus::Proposal {
+                origin,
+                time_s: 0,
+                version,
+                count,
+                content,
+            });
+        }
         let unsettled = || Fault::Unsettled("the batch is not known to be committed".to_owned());
         tokio::select! {
             biased;

@@ -18,10 +18,13 @@ use turmoil::net::{TcpListener, TcpStream};
 use crate::disk::{CHECKPOINT, Dice, Disk, LOG};
 use crate::model::{Ask, Told};
 use crate::signers::{self, Signers};
+use crate::vaults::{Door, Keys};
 
 /// Where members speak to members, and people to members.
 const MEMBERS: u16 = 1;
 pub(crate) const PEOPLE: u16 = 2;
+/// Where people are answered by a vault.
+pub(crate) const VAULTS: u16 = 3;
 /// When the simulation begins, in seconds.
 const BEGAN_S: i64 = 1_800_000_000;
 
@@ -58,6 +61,7 @@ pub(crate) struct Site {
     pub newest: AtomicU8,
     pub seed: u64,
     pub signers: Arc<Signers>,
+    pub keys: Arc<Keys>,
     /// What must not have happened.
     pub wrongs: Arc<Mutex<Vec<String>>>,
 }
@@ -148,9 +152,11 @@ impl Site {
             }
         };
         *self.replica.lock().unwrap() = Some(replica.clone());
+        let door = Door::over(&replica, &self.keys, Arc::new(SimClock(Arc::clone(&self.ahead_s))));
         let mut rounds = 0;
         let members = TcpListener::bind(("0.0.0.0", MEMBERS)).await?;
         let people = TcpListener::bind(("0.0.0.0", PEOPLE)).await?;
+        let vaults = TcpListener::bind(("0.0.0.0", VAULTS)).await?;
         loop {
             tokio::select! {
                 biased;
@@ -166,6 +172,11 @@ impl Site {
                     let (mut stream, _) = accepted?;
                     let replica = replica.clone();
                     tokio::spawn(async move { answer(&mut stream, &replica).await.ok() });
+                }
+                accepted = vaults.accept() => {
+                    let (mut stream, _) = accepted?;
+                    let door = door.clone();
+                    tokio::spawn(async move { door.answer(&mut stream).await.ok() });
                 }
                 () = tokio::time::sleep(Duration::from_millis(50)) => {
                     rounds += 1;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use strongroom::account::AccountId;
 use strongroom::fleet::{self, Mistake, Settings};
 use strongroom::journal::{Anchored, Leader};
 use turmoil::net::TcpStream;
@@ -12,11 +13,15 @@ use turmoil::{Builder, Sim};
 
 use crate::disk::{Dice, Disk, LOG, Lie, Survive};
 use crate::model::{Ask, Call, Told, unexplained};
+use crate::owners::{Owner, Seen};
 use crate::signers::{FLEET, Signers};
 use crate::site::{self, PEOPLE, Site, name};
+use crate::vaults::Keys;
 
 const ACCOUNTS: u64 = 6;
 const PERSONS: u64 = 5;
+/// People with a vault, each with an account of its own.
+const OWNERS: u64 = 2;
 /// Questions of each.
 const QUESTIONS: u64 = 24;
 /// For how long things go wrong, of the simulation's time.
@@ -45,6 +50,8 @@ pub(crate) struct Outcome {
     /// What must not have happened.
     pub wrongs: Vec<String>,
     pub answered: usize,
+    /// Secrets that owners have got back.
+    pub recovered: usize,
     /// Accounts of which the search for an order took too long.
     pub undecided: usize,
 }
@@ -93,6 +100,7 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
     let mut trouble = Trouble {
         sites: Vec::new(),
         signers: Arc::clone(&signers),
+        keys: Arc::new(Keys::new()),
         dice,
         log: Arc::clone(&log),
         wrongs: Arc::clone(&wrongs),
@@ -130,7 +138,28 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
             Ok(())
         });
     }
-    while done.load(Ordering::Relaxed) < PERSONS as i64 || sim.elapsed() < TROUBLE {
+    let mut owners = Vec::new();
+    for number in 0..OWNERS {
+        let owner = Owner {
+            account: site::account(100 + number as u8),
+            dice: Dice(seed ^ (number + 1).wrapping_mul(0x0fed_cba9_8765_4321)),
+            signers: Arc::clone(&signers),
+            wrongs: Arc::clone(&wrongs),
+            seen: Arc::default(),
+            note: Box::new({
+                let log = Arc::clone(&log);
+                move |line| note(&log, line)
+            }),
+            trouble: TROUBLE,
+        };
+        owners.push((owner.account, Arc::clone(&owner.seen)));
+        let done = Arc::clone(&done);
+        sim.client(format!("owner-{number}"), async move {
+            owner.live(&done).await;
+            Ok(())
+        });
+    }
+    while done.load(Ordering::Relaxed) < (PERSONS + OWNERS) as i64 || sim.elapsed() < TROUBLE {
         sim.step().expect("the simulation goes on");
         if sim.elapsed() < TROUBLE {
             trouble.come(&mut sim);
@@ -143,18 +172,19 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
         }
     }
     trouble.heal(&mut sim);
-    settle(&mut sim, &trouble, &book);
+    settle(&mut sim, &trouble, &book, &owners);
     let book = book.lock().unwrap();
     let mut wrongs = wrongs.lock().unwrap().clone();
     let (found, undecided) = unexplained(&book.calls);
     wrongs.extend(found);
     let answered = book.calls.iter().filter(|call| call.told.is_some()).count();
     let log = log.lock().unwrap().clone();
-    Outcome { log, wrongs, answered, undecided }
+    let recovered = owners.iter().map(|(_, seen)| seen.lock().unwrap().recovered).sum();
+    Outcome { log, wrongs, answered, recovered, undecided }
 }
 
 /// Once all is well every member has the same state, and somebody reads every account.
-fn settle(sim: &mut Sim<'_>, trouble: &Trouble, book: &Arc<Mutex<Book>>) {
+fn settle(sim: &mut Sim<'_>, trouble: &Trouble, book: &Arc<Mutex<Book>>, owners: &[(AccountId, Arc<Mutex<Seen>>)]) {
     let Trouble { signers, wrongs, log, .. } = trouble;
     let members = signers.members();
     let read = Arc::new(AtomicBool::new(false));
@@ -205,6 +235,16 @@ fn settle(sim: &mut Sim<'_>, trouble: &Trouble, book: &Arc<Mutex<Book>>) {
     if states.iter().any(|(_, state)| *state != states[0].1) {
         let at: Vec<_> = states.iter().map(|(at, _)| at).collect();
         wrongs.lock().unwrap().push(format!("members have come to two states, at {at:?}"));
+    }
+    for (account, seen) in owners {
+        let (mut charged, evaluated) = (0, seen.lock().unwrap().evaluated.len());
+        if let Some(replica) = &*trouble.site(*members.first().expect("a member")).replica.lock().unwrap() {
+            replica.look(&mut |state| charged = state.account(account).map_or(0, |it| it.spent())).ok();
+        }
+        if evaluated > charged as usize {
+            let why = format!("owner {}: {evaluated} elements were evaluated, {charged} charged", account.0[0]);
+            wrongs.lock().unwrap().push(why);
+        }
     }
     let reads = |number: &u64| trouble.site(*number).newest.load(Ordering::Relaxed);
     let least = members.iter().map(reads).min();
@@ -323,6 +363,8 @@ struct Trouble {
     /// Of all who are or were members, in order of number.
     sites: Vec<Arc<Site>>,
     signers: Arc<Signers>,
+    /// Of every member's vault.
+    keys: Arc<Keys>,
     dice: Dice,
     log: Log,
     /// What must not have happened.
@@ -429,6 +471,7 @@ impl Trouble {
             newest: AtomicU8::new(self.newest),
             seed: self.seed,
             signers: Arc::clone(&self.signers),
+            keys: Arc::clone(&self.keys),
             wrongs: Arc::clone(&self.wrongs),
         });
         self.sites.push(Arc::clone(&site));
