@@ -82,7 +82,7 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
     fleet::plant(if let Planted::Mistake(mistake) = planted { Some(mistake) } else { None });
     // Two in three have disks that are slower than the network; who does not wait for them is found where they all are.
     let disk_ms =
-        [0, 30, 120][if planted == Planted::Mistake(Mistake::CommitsAhead) { 2 } else { (seed % 3) as usize }];
+        [0, 30, 120, 400][if planted == Planted::Mistake(Mistake::CommitsAhead) { 3 } else { (seed % 3) as usize }];
     fleet::slow_disks(seed, Duration::from_millis(disk_ms));
     let mut dice = Dice(seed);
     let count = if dice.below(3) == 0 { 5 } else { 3 };
