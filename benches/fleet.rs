@@ -1,5 +1,6 @@
 //! A fleet's charges, beside openraft over redb without anything of ours; recoveries through a queue; fail-over; a checkpoint
-//! that travels.
+//! that travels, and one that is written
+//! while people are answered.
 //!
 //! Members are processes of their own on loopback, each with a disk file, an anchor and TLS, but for the one that leads,
 //! which runs here and is asked here. The peer's are processes too, and its entries have as many bytes. Both are asked in turns
@@ -33,7 +34,7 @@ use strongroom::wire::Writer;
 use strongroom::wrap::MemoryRoot;
 use tokio::runtime::Runtime;
 
-const PARTS: [&str; 4] = ["charges", "recoveries", "fail-over", "joining"];
+const PARTS: [&str; 5] = ["charges", "recoveries", "fail-over", "joining", "checkpoint"];
 const FLEET: [u8; 32] = [3; 32];
 const KEY: [u8; 32] = [9; 32];
 /// So many that no window of an account fills up in a run.
@@ -234,7 +235,7 @@ impl Ours {
         let mut spent = 0;
         self.replica
             .look(&mut |state| {
-                spent = (0..ACCOUNTS).map(|it| u64::from(state.account(&id(it)).unwrap().spent())).sum();
+                spent = state.accounts().map(|(_, it)| u64::from(it.spent())).sum();
             })
             .unwrap();
         assert_eq!(spent, self.charges, "charges are lost, or counted twice");
@@ -425,6 +426,68 @@ fn joining(runtime: &Runtime, accounts: u64) {
     runtime.block_on(ours.replica.stop());
 }
 
+/// What commits take that come one after the other while `goes_on`, and for `after` more, at least so many.
+fn commits(
+    ours: &mut Ours,
+    least: usize,
+    after: Duration,
+    runtime: &Runtime,
+    goes_on: impl Fn(&Ours) -> bool,
+) -> String {
+    let (mut times, mut over) = (Vec::new(), None::<Instant>);
+    while times.len() < least || over.is_none_or(|over| over.elapsed() < after) {
+        times.push(ours.round(64, 1, runtime));
+        if over.is_none() && !goes_on(ours) {
+            over = Some(Instant::now());
+        }
+    }
+    times.sort_unstable();
+    let ms = |time: &Duration| time.as_secs_f64() * 1e3;
+    let (middle, late, most) = (times.len() / 2, times.len() * 99 / 100, times.len() - 1);
+    format!(
+        "{} commits of 64, in ms: median {:.1}, of a hundred the slowest {:.1}, the slowest of all {:.1}",
+        times.len(),
+        ms(&times[middle]),
+        ms(&times[late]),
+        ms(&times[most])
+    )
+}
+
+/// Commits while the leader writes a checkpoint in which every account has changed, beside those before.
+fn checkpoint(runtime: &Runtime, accounts: u64, least: usize) {
+    let mut ours = Ours::new(3, "follows", accounts, runtime);
+    let last = || Some(ours.replica.status().applied_index);
+    let write = |goal| {
+        runtime.block_on(ours.replica.checkpoint()).unwrap();
+        wait("a checkpoint", || (ours.replica.status().checkpoint_index >= goal).then_some(()));
+    };
+    write(last().flatten());
+    let people: Vec<u64> = (0..accounts).collect();
+    for people in people.chunks(1024) {
+        let charge = |person: &u64| {
+            let current = KeyedDigest { key_number: 1, digest: [0xee; 16] };
+            Command::Charge { account: id(*person), digests: Digests { current, previous: None } }
+        };
+        let commands = people.iter().map(charge).collect();
+        ours.charges += runtime.block_on(ours.replica.commit(commands)).unwrap().len() as u64;
+    }
+    let quiet = commits(&mut ours, least, Duration::from_secs(2), runtime, |_| false);
+    println!("{accounts} accounts, no checkpoint: {quiet}");
+    let (begun, goal) = (Instant::now(), ours.replica.status().applied_index);
+    runtime.block_on(ours.replica.checkpoint()).unwrap();
+    let took = std::cell::Cell::new(None);
+    let busy = commits(&mut ours, least, Duration::from_secs(1), runtime, |ours| {
+        let written = ours.replica.status().checkpoint_index >= goal;
+        if written && took.get().is_none() {
+            took.set(Some(begun.elapsed().as_secs_f64()));
+        }
+        !written
+    });
+    println!("{accounts} accounts, a checkpoint of {:.1} s: {busy}", took.get().unwrap());
+    ours.check();
+    runtime.block_on(ours.replica.stop());
+}
+
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
     if arguments.get(1).is_some_and(|it| it == "member") {
@@ -450,6 +513,13 @@ fn main() {
     }
     if asked("joining") {
         joining(&runtime, accounts.unwrap_or(if testing { 2_000 } else { 100_000 }));
+    }
+    if asked("checkpoint") {
+        checkpoint(
+            &runtime,
+            accounts.unwrap_or(if testing { 2_000 } else { ACCOUNTS }),
+            if testing { 20 } else { 500 },
+        );
     }
     if testing {
         println!("Success");

@@ -25,6 +25,8 @@ const ENTRIES_MAX: u32 = 4096;
 pub const MESSAGE_MAX: usize = ENTRIES_BYTES + ROW_MAX + FRAME_LEN + 1024;
 /// Longest sealed keys of a fleet.
 const KEYS_BYTES: usize = 256 << 10;
+/// Highest term that is listened to: behind the last of all there could be no election, and whoever told of it had ended the fleet.
+const TERM_MAX: u64 = 1 << 62;
 /// Longest head of a checkpoint.
 const HEAD_MAX: usize = 4 << 20;
 
@@ -128,6 +130,9 @@ fn write_vote(writer: &mut Writer, vote: &Vote) {
 
 fn read_vote(reader: &mut Reader<'_>) -> Result<Vote, Invalid> {
     let leader = Leader::read(reader)?;
+    if leader.term > TERM_MAX {
+        return Err(Invalid);
+    }
     Ok(vote_for(leader, reader.flag()?))
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Replica, Shared};
 use crate::error::Fault;
 use crate::fleet::blocking;
-use crate::fleet::consensus::{Entry, Origin, Proposal, Vote, from_raft, to_raft};
+use crate::fleet::consensus::{Entry, Origin, Proposal, Vote, from_raft, leader_of, to_raft};
 use crate::fleet::log::Place;
 use crate::fleet::machine::{Arriving, commands_of};
 use crate::fleet::message::{Refused, Reply, Request, Said, Unheard};
@@ -108,6 +108,9 @@ impl Replica {
     /// Takes a leader's entries, if they are of this replica's history and not dated too far ahead.
     async fn append(&self, vote: Vote, previous: Option<Place>, commit: Option<LogId>, entries: &[Entry]) -> Reply {
         let Shared { log, policy, clocks, versions, raft, .. } = &*self.0;
+        if !in_order(&vote, previous, entries) {
+            return Reply::Refused(Refused::Malformed);
+        }
         if entries.iter().any(|entry| version_of(entry) > versions.newest()) {
             return Reply::Refused(Refused::Version);
         }
@@ -294,6 +297,19 @@ impl Replica {
             }
         }
     }
+}
+
+/// Whether these are rows that a leader of this vote may have, one behind the other; openraft stops on others.
+fn in_order(vote: &Vote, previous: Option<Place>, entries: &[Entry]) -> bool {
+    let mut last = previous.map(|it| it.id);
+    let follows = entries.iter().all(|entry| {
+        let id = from_raft(&entry.log_id);
+        let next = last.map_or(Some(0), |last| last.index.checked_add(1));
+        let follows = next == Some(id.index) && last.is_none_or(|last| last.leader <= id.leader);
+        last = Some(id);
+        follows
+    });
+    follows && last.is_none_or(|last| last.leader <= leader_of(&vote.leader_id) && last.index < u64::MAX)
 }
 
 /// The date of an entry, if it has one.

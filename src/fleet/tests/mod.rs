@@ -6,6 +6,7 @@ mod messages;
 mod refound;
 mod refusals;
 mod replicas;
+mod seeds;
 mod tls;
 #[cfg(feature = "planted")]
 mod versions;

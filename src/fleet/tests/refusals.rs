@@ -70,6 +70,35 @@ async fn f9_fleet_message_speaks_for_its_sender() {
     fleet.replica(1).commit(vec![charge(1, 1)]).await.unwrap();
 }
 
+/// openraft takes a leader's word for the order of its rows, and there is no term behind the last.
+#[tokio::test(start_paused = true)]
+async fn fleet_takes_no_rows_out_of_order_and_no_last_term() {
+    let (fleet, place) = alone().await;
+    let next = place.id.index + 1;
+    let later = |term, index| {
+        let id = LogId { leader: Leader { term, member: 3 }, index };
+        Entry { log_id: to_raft(id), ..dated(1_000, index) }
+    };
+    for (what, entries) in [
+        ("a gap", vec![dated(1_000, next + 1)]),
+        ("a row twice", vec![dated(1_000, next), dated(1_000, next)]),
+        ("a gap between", vec![dated(1_000, next), dated(1_000, next + 2)]),
+        ("an earlier leader behind a later", vec![later(50, next), later(49, next + 1)]),
+        ("a leader that is yet to be", vec![later(51, next)]),
+        ("the last index", vec![dated(1_000, u64::MAX)]),
+    ] {
+        let reply = asked(&fleet, 1, 3, &append(vote(3), Some(place), None, entries)).await;
+        assert_eq!(reply, Reply::Refused(Refused::Malformed), "{what}");
+        assert_eq!(fleet.replica(1).end_of_log(), Some(place), "{what}");
+    }
+    let last = |term| vote_for(Leader { term, member: 3 }, false);
+    let stands = |term| Request::Vote { vote: last(term), last: Some(place.id) };
+    assert_eq!(asked(&fleet, 1, 3, &stands(u64::MAX)).await, Reply::Refused(Refused::Malformed));
+    let heard = asked(&fleet, 1, 3, &append(vote(3), Some(place), None, vec![dated(1_000, next)])).await;
+    assert!(matches!(heard, Reply::Appended { .. }), "{heard:?}");
+    assert!(Reply::decode(&Reply::HigherVote(last(u64::MAX)).encode(head(0)), NEWEST).is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn f7_fleet_row_dated_far_ahead_is_not_acknowledged() {
     let (fleet, place) = alone().await;
