@@ -303,6 +303,17 @@ impl Machine {
         Ok(())
     }
 
+    /// The commands of an entry of the log, if it is a batch.
+    fn commands_in(&self, entry: &Entry) -> Result<Vec<Command>, Fault> {
+        match &entry.payload {
+            EntryPayload::Normal(it) => {
+                self.0.versions.check(ROW, it.version)?;
+                commands_of(it).map_err(Invalid::stored(ROW))
+            }
+            EntryPayload::Blank | EntryPayload::Membership(_) => Ok(Vec::new()),
+        }
+    }
+
     fn apply_entry(&self, entry: Entry, mut commands: Vec<Command>) -> Result<(), Fault> {
         let Shared { versions, book, kept, waiting, applied, .. } = &*self.0;
         let id = from_raft(&entry.log_id);
@@ -317,7 +328,6 @@ impl Machine {
                 book.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
             EntryPayload::Normal(it) => {
-                versions.check(ROW, it.version)?;
                 book.version = book.version.max(it.version);
                 versions.turn_to(book.version);
                 if book.admits(&it.origin) {
@@ -352,7 +362,7 @@ impl Machine {
                 let chain = last.map(|last| log.chain_at(&last)).transpose()?.flatten();
                 return Ok(last.zip(chain).map(|(id, chain)| Place { id, chain }));
             };
-            let commands = commands_in(&entry)?;
+            let commands = self.commands_in(&entry)?;
             self.apply_entry(entry, commands)?;
         }
     }
@@ -447,14 +457,6 @@ pub(super) fn commands_of(proposal: &Proposal) -> Result<Vec<Command>, Invalid> 
     reader.finish().map(|()| commands)
 }
 
-/// The commands of an entry of the log, if it is a batch.
-fn commands_in(entry: &Entry) -> Result<Vec<Command>, Fault> {
-    match &entry.payload {
-        EntryPayload::Normal(it) => commands_of(it).map_err(Invalid::stored("a batch of the fleet's log")),
-        EntryPayload::Blank | EntryPayload::Membership(_) => Ok(Vec::new()),
-    }
-}
-
 fn meta_of(base: &Base, book: &Book) -> Meta {
     let snapshot_id = base.root.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     SnapshotMeta { last_log_id: base.last.map(to_raft), last_membership: book.membership.clone(), snapshot_id }
@@ -519,7 +521,7 @@ impl RaftStateMachine<Consensus> for Machine {
             // openraft counts this replica before its disk has the row (F11).
             self.0.log.written(&from_raft(&entry.log_id)).await.map_err(raft_fault)?;
             // It changes every account, so what is being written is finished before.
-            let commands = self.settle(|| commands_in(&entry))?;
+            let commands = self.settle(|| self.commands_in(&entry))?;
             let restores = commands.iter().any(|command| matches!(command, Command::Restore { .. }));
             let written = if restores { Some(self.0.writing.lock().await) } else { None };
             applied.push(self.settle(|| self.apply_entry(entry, commands))?);
