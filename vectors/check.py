@@ -5,14 +5,14 @@
 
     python3 vectors/check.py            # all of it; says what was checked, and fails on the first answer that differs
 
-What is not checked here yet: the channel and the client's files, which implementations other than ours make (channel/make.py,
-client/make.py); attestations; the ledger.
+What is not checked here yet: Argon2id (its reference implementation makes those vectors, see client/make.py), attestations, the ledger.
 """
 
 import json
 import pathlib
 import sys
 
+import channel_specs
 import verify
 from specs import (
     BASE,
@@ -30,6 +30,7 @@ from specs import (
     opaque_of_nobody,
     same,
     scalar,
+    sha512,
 )
 
 HERE = pathlib.Path(__file__).parent
@@ -211,6 +212,119 @@ def check_rows():
     return len(rows)
 
 
+def check_chacha20_poly1305():
+    """RFC 8439 section 2.8.2."""
+    key, nonce = bytes(range(0x80, 0xA0)), bytes.fromhex("070000004041424344454647")
+    sealed = bytes.fromhex(
+        "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d63dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36"
+        "92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc3ff4def08e4b7a9de576d26586cec64b61161ae10b594f09e26a7e902ecbd0600691"
+    )
+    said = channel_specs.chacha20_poly1305_open(key, nonce, sealed, bytes.fromhex("50515253c0c1c2c3c4c5c6c7"))
+    same("what RFC 8439 seals", said and said[:39], b"Ladies and Gentlemen of the class of '9")
+    return 1
+
+
+def check_x25519():
+    """RFC 7748 section 5.2."""
+    private = bytes.fromhex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4")
+    coordinate = bytes.fromhex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c")
+    shared = channel_specs.x25519(private, coordinate).hex()
+    same("what RFC 7748 says", shared, "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552")
+    return 1
+
+
+def check_channel():
+    cases = load("channel/channel-v1.json")["cases"]
+    for at, case in enumerate(cases):
+        it = {name: bytes.fromhex(value) for name, value in case.items() if isinstance(value, str)}
+        header, sealed, body = (it["sealed_request"][a:b] for a, b in ((0, 7), (7, 1127), (1127, None)))
+        same(f"the head of request {at}", header, b"\x01" + case["number"].to_bytes(2, "big") + case["epoch"].to_bytes(4, "big"))
+        info = b"strongroom channel request v1\x00" + header + it["bundle"]
+        key, base_nonce, exporter = channel_specs.hpke_context(it["seed"], sealed, info)
+        same(f"request {at}", channel_specs.chacha20_poly1305_open(key, base_nonce, body), it["request"])
+        exported = channel_specs.labeled_expand(exporter, b"sec", b"strongroom channel response v1", 32)
+        nonce, reply = it["sealed_reply"][:32], it["sealed_reply"][32:]
+        prk = channel_specs.extract(sealed + nonce, exported)
+        key, nonce = channel_specs.expand(prk, b"key", 32), channel_specs.expand(prk, b"nonce", 12)
+        same(f"reply {at}", channel_specs.chacha20_poly1305_open(key, nonce, reply), it["reply"])
+        # What was altered gives another secret, and opens nothing.
+        other = bytes([sealed[0] ^ 1]) + sealed[1:]
+        key, base_nonce, _ = channel_specs.hpke_context(it["seed"], other, info)
+        same(f"request {at}, altered", channel_specs.chacha20_poly1305_open(key, base_nonce, body), None)
+    return len(cases)
+
+
+# ---- the client's files
+
+WRAPPED_LEN = 1 + 32 + 12 + 32 + 16
+
+
+def unwrapped(wrapping_key, label, associated, wrapped):
+    """The backup key, of version, commitment, nonce and ciphertext; None where it does not open."""
+    keys = hkdf_expand(wrapping_key, label, 64)
+    if len(wrapped) != WRAPPED_LEN or wrapped[0] != 1 or wrapped[1:33] != keys[32:]:
+        return None
+    return gcm_siv_open(keys[:32], wrapped[33:45], associated, wrapped[45:])
+
+
+def check_wrapped():
+    cases = load("client/wrapped-v1.json")["cases"]
+    for at, case in enumerate(cases):
+        it = {name: bytes.fromhex(value) for name, value in case.items()}
+
+        def opens(wrapped, it=it):
+            return unwrapped(it["export_key"], b"strongroom wrapped key v1", b"\x01" + it["account"], wrapped)
+
+        same(f"wrapped key {at}", opens(it["wrapped"]), it["backup_key"])
+        every_flip(f"wrapped key {at}", it["wrapped"], opens)
+    return len(cases)
+
+
+def damm(start, digits):
+    """The check digit of a row of a recovery key, by H. Michael Damm's quasigroup of order ten; 0 if one is at the end."""
+    table = "0317598642709215486342068713591750983426612304597836742095815869720134894536201794386172052581436790"
+    interim = start
+    for digit in digits:
+        interim = int(table[10 * interim + int(digit)])
+    return interim
+
+
+def check_keyrings():
+    cases = load("client/keyring-v1.json")["cases"]
+    for at, case in enumerate(cases):
+        keyring, backup_key = bytes.fromhex(case["keyring"]), bytes.fromhex(case["backup_key"])
+        body, seal = keyring[:-32], keyring[-32:]
+        identity, ways, rest = body[1:17], body[17], body[18:]
+        sealing = hkdf_expand(backup_key, b"strongroom keyring seal v1" + identity, 64)
+        same(f"the seal of keyring {at}", seal, hmac_sha512(sealing, body)[:32])
+        same(f"the input of its passkeys {at}", sha512(b"strongroom keyring passkey salt v1", identity)[:32].hex(), case["prf_input"])
+        passkeys = iter(case["passkeys"])
+        for _ in range(ways):
+            kind, rest = rest[0], rest[1:]
+            if kind == 1:
+                said = (rest[:32].hex(), rest[32:64].hex(), int.from_bytes(rest[64:68], "big"))
+                same(f"the code's place in keyring {at}", said, (case["fleet"], case["account"], case["generation"]))
+                rest = rest[68:]
+                continue
+            if kind == 2:
+                rows = case["recovery_key"].splitlines()
+                same(f"the check digits of recovery key {at}", [damm(row, digits) for row, digits in enumerate(rows)], [0] * 8)
+                key = hmac_sha512(b"strongroom recovery key v1", bytes(int(digit) for row in rows for digit in row))
+                label, associated = b"strongroom keyring recovery key v1", identity
+            else:
+                passkey, parts = next(passkeys), []
+                for _ in range(2):
+                    length = int.from_bytes(rest[:4], "big")
+                    parts, rest = [*parts, rest[4 : 4 + length]], rest[4 + length :]
+                same(f"a passkey of keyring {at}", (parts[0].decode(), parts[1].hex()), (passkey["label"], passkey["credential_id"]))
+                key = hmac_sha512(b"strongroom passkey v1", bytes.fromhex(passkey["prf_output"]))
+                label, associated = b"strongroom keyring passkey v1", identity + parts[1]
+            wrapped, rest = rest[:WRAPPED_LEN], rest[WRAPPED_LEN:]
+            same(f"way {kind} into keyring {at}", unwrapped(key, label, associated, wrapped), backup_key)
+        same(f"what is behind the ways of keyring {at}", rest, b"")
+    return len(cases)
+
+
 # ---- what both signers say, and the keys of a fleet
 
 
@@ -243,6 +357,11 @@ def main():
         ("records and blobs at rest", check_records),
         ("deliveries", check_deliveries),
         ("rows of a journal", check_rows),
+        ("RFC 8439, ChaCha20-Poly1305", check_chacha20_poly1305),
+        ("RFC 7748, X25519", check_x25519),
+        ("requests and replies of the channel", check_channel),
+        ("wrapped backup keys", check_wrapped),
+        ("keyrings", check_keyrings),
         ("statements of both signers", check_statements),
         ("bundles, logs and evidence", check_bundles),
     ]
