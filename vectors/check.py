@@ -5,7 +5,9 @@
 
     python3 vectors/check.py            # all of it; says what was checked, and fails on the first answer that differs
 
-What is not checked here yet: Argon2id (its reference implementation makes those vectors, see client/make.py), attestations, the ledger.
+`ledger_specs.py` has the rules of attempts a second time.
+
+What is not checked here: Argon2id (its reference implementation makes those vectors, see client/make.py), and attestations.
 """
 
 import json
@@ -13,6 +15,7 @@ import pathlib
 import sys
 
 import channel_specs
+import ledger_specs
 import verify
 from specs import (
     BASE,
@@ -254,6 +257,28 @@ def check_channel():
     return len(cases)
 
 
+def check_ledger():
+    """Every kind of command, and the state that they lead to; then one that accounts come to."""
+    it = dict(fields("ledger.txt"))
+    state, reader, commands = ledger_specs.State(ledger_specs.Policy(it["policy"])), ledger_specs.Reader(it["commands"]), []
+    state.advance(1_800_000_000)
+    while not reader.is_done():
+        begun = reader.at
+        state.apply(reader)
+        commands.append(it["commands"][begun : reader.at])
+    same("the state that the commands lead to", state.write(), it["state"])
+    kinds = {command[0] for command in commands}
+    same("kinds of command that were applied", kinds, set(ledger_specs.COMMANDS))
+    # Accounts come last.
+    arrive = commands[-1]
+    other = ledger_specs.State(ledger_specs.Policy(it["policy"]))
+    other.advance(1_800_000_000)
+    for command in (b"\x0f" + arrive[1:33], arrive):
+        same("a command of those that come", other.apply(ledger_specs.Reader(command)), True)
+    same("the state that accounts come to", other.write(), it["taken"])
+    return len(commands)
+
+
 # ---- the client's files
 
 WRAPPED_LEN = 1 + 32 + 12 + 32 + 16
@@ -360,6 +385,7 @@ def main():
         ("RFC 8439, ChaCha20-Poly1305", check_chacha20_poly1305),
         ("RFC 7748, X25519", check_x25519),
         ("requests and replies of the channel", check_channel),
+        ("commands of the ledger", check_ledger),
         ("wrapped backup keys", check_wrapped),
         ("keyrings", check_keyrings),
         ("statements of both signers", check_statements),
