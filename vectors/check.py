@@ -274,9 +274,65 @@ def check_ledger():
     other = ledger_specs.State(ledger_specs.Policy(it["policy"]))
     other.advance(1_800_000_000)
     for command in (b"\x0f" + arrive[1:33], arrive):
-        same("a command of those that come", other.apply(ledger_specs.Reader(command)), True)
+        same("a command of those that come", other.apply(ledger_specs.Reader(command)), "done")
     same("the state that accounts come to", other.write(), it["taken"])
     return len(commands)
+
+
+def in_bytes(words):
+    """A line of a scenario as a command's encoding."""
+    u16, u32, u64 = ledger_specs.u16, ledger_specs.u32, ledger_specs.u64
+    kind, *rest = words.split(" ")
+    id = rest[0].encode() * 32
+    numbers = [int(it) for it in rest if it.isdigit()]
+
+    def digest(text):
+        key, byte = text.split(":")
+        return u16(int(key)) + bytes([int(byte)]) * 16
+
+    def sealed(epoch, key):
+        head = b"\x01" + u32(epoch) + u16(key)
+        return head + bytes(ledger_specs.SEALED_LEN - len(head))
+
+    if kind == "charge":
+        older = b"\x01" + digest(rest[2]) if rest[2:] else b"\x00"
+        return b"\x01" + id + digest(rest[1]) + older
+    if kind == "clear":
+        return b"\x02" + id + u32(numbers[0]) + u32(numbers[1]) + u64(numbers[2])
+    if kind == "enrol":
+        generation, expiry_s, finish, epoch, key = numbers
+        return b"\x03" + id + u32(generation) + u64(expiry_s) + bytes([finish]) * 32 + sealed(epoch, key)
+    if kind == "remove":
+        proof = b"\x01" + u32(numbers[1]) + u64(numbers[2]) if numbers[1:] else b"\x00"
+        return b"\x04" + id + u32(numbers[0]) + proof
+    if kind == "rewrap":
+        generation, rewraps, epoch, key = numbers
+        return b"\x07" + id + u32(generation) + u32(rewraps) + sealed(epoch, key)
+    return {
+        "sweep": lambda: b"\x05" + id,
+        "forget": lambda: b"\x06" + u16(numbers[0]),
+        "raise-epoch": lambda: b"\x08" + u32(numbers[0]),
+        "pardon": lambda: b"\x09" + id + u32(numbers[0]),
+        "restore": lambda: b"\x0a" + u32(numbers[0]),
+        "raise-key": lambda: b"\x0c" + u16(numbers[0]),
+    }[kind]()
+
+
+def check_scenarios():
+    state, checked = None, 0
+    for number, line in enumerate((HERE / "ledger-scenarios.txt").read_text().splitlines(), 1):
+        asked, _, answer = line.partition(" -> ")
+        kind, _, rest = line.partition(" ")
+        if kind == "policy":
+            state = ledger_specs.State(ledger_specs.Policy(bytes.fromhex(rest)))
+        elif kind == "time":
+            state.advance(int(rest))
+        elif kind == "state":
+            same(f"line {number}: the state", state.write().hex(), rest)
+        elif answer:
+            same(f"line {number}: {asked}", state.apply(ledger_specs.Reader(in_bytes(asked))), answer)
+            checked += 1
+    return checked
 
 
 # ---- the client's files
@@ -386,6 +442,7 @@ def main():
         ("RFC 7748, X25519", check_x25519),
         ("requests and replies of the channel", check_channel),
         ("commands of the ledger", check_ledger),
+        ("steps of the ledger's scenarios", check_scenarios),
         ("wrapped backup keys", check_wrapped),
         ("keyrings", check_keyrings),
         ("statements of both signers", check_statements),

@@ -146,8 +146,8 @@ class Account:
 
     def may_clear(self, time_s, generation, ordinal, expiry_s):
         here = self.began < ordinal <= self.spent
-        need(self.record == LIVE and generation == self.generation and here, "stale")
-        need(expiry_s >= time_s, "the ticket has expired")
+        need(self.record == LIVE and generation == self.generation and here, "Stale")
+        need(expiry_s >= time_s, "TicketExpired")
 
 
 class State:
@@ -174,17 +174,18 @@ class State:
         if self.moving:
             _, bound, tally = self.moving
             moved = bound is None or id < bound
-            need(moved == (tally is not None), "it has left, or is yet to come")
+            need(moved == (tally is not None), "Moved" if tally is None else "Busy")
 
     def change(self, id, rule):
         """Changes an account in place; an id that is new is added by a rule that does not refuse."""
         account = self.accounts.get(id, Account())
-        rule(account)
+        said = rule(account)
         self.accounts[id] = account
+        return said
 
     def admit(self, sealed):
         header = int.from_bytes(sealed[1:5], "big"), int.from_bytes(sealed[5:7], "big")
-        need(header[0] >= self.epoch_min, "an epoch that is over")
+        need(header[0] >= self.epoch_min, "Busy")
         return header
 
     def forgettable(self):
@@ -197,13 +198,14 @@ class State:
         return unknown[0][1] if old or len(unknown) > self.policy.unknown_max else None
 
     def apply(self, it):
-        """Reads one command and does what it says; whether it changed anything, or might have."""
-        command = COMMANDS[it.number(1)](it)
+        """Reads one command and does what it says; what comes of it, in words."""
+        return self.do(COMMANDS[it.number(1)](it))
+
+    def do(self, command):
         try:
-            command(self)
-        except Refused:
-            return False
-        return True
+            return command(self) or "done"
+        except Refused as why:
+            return f"refused {why}"
 
 
 def charge(it):
@@ -212,15 +214,18 @@ def charge(it):
 
     def does(state):
         def rule(account):
-            if any((key, digest) in known for _, key, digest in account.window):
-                return
-            need(account.open() < state.policy.attempts_max, "exhausted")
-            account.spent += 1
-            account.last_charge_s = state.time_s
-            account.window.append((account.spent, key, digest))
+            before = [ordinal for ordinal, key, digest in account.window if (key, digest) in known]
+            if not before:
+                need(account.open() < state.policy.attempts_max, "Exhausted")
+                account.spent += 1
+                account.last_charge_s = state.time_s
+                account.window.append((account.spent, key, digest))
+            ordinal, live = (before or [account.spent])[0], "live" if account.record == LIVE else "none"
+            remaining = max(state.policy.attempts_max - account.open(), 0)
+            return f"charged {account.generation} {ordinal} {live} {remaining}{' again' if before else ''}"
 
         state.is_here(id)
-        state.change(id, rule)
+        return state.change(id, rule)
 
     return does
 
@@ -231,10 +236,12 @@ def clear(it):
     def does(state):
         def rule(account):
             account.may_clear(state.time_s, generation, ordinal, expiry_s)
+            again = ordinal <= account.cleared
             account.clear_up_to(ordinal)
+            return "cleared again" if again else "cleared"
 
         state.is_here(id)
-        state.change(id, rule)
+        return state.change(id, rule)
 
     return does
 
@@ -245,18 +252,19 @@ def enrol(it):
     def does(state):
         def rule(account):
             if account.record == LIVE and account.finish == finish:
-                return
-            need(expiry_s >= state.time_s, "the ticket has expired")
-            need(generation == account.generation, "stale")
+                return f"enrolled {account.generation} again"
+            need(expiry_s >= state.time_s, "TicketExpired")
+            need(generation == account.generation, "Stale")
             unpardoned = max(account.owed_at_end() - account.pardoned, 0)
-            need(unpardoned + state.policy.attempts_max <= state.policy.lifetime_max, "the lifetime is used up")
+            need(unpardoned + state.policy.attempts_max <= state.policy.lifetime_max, "LifetimeUsed")
             header = state.admit(sealed)
-            need(header[1] >= state.key_min, "keys that are retired")
+            need(header[1] >= state.key_min, "Stale")
             account.begin(account.generation + 1, LIVE)
             account.header, account.rewraps, account.finish = header, 0, finish
+            return f"enrolled {account.generation}"
 
         state.is_here(id)
-        state.change(id, rule)
+        return state.change(id, rule)
 
     return does
 
@@ -267,16 +275,16 @@ def remove(it):
 
     def does(state):
         def rule(account):
-            need(account.record != NONE, "no record")
-            need(generation == account.generation, "stale")
-            need(proof or state.policy.unproven_removal, "forbidden")
+            need(account.record != NONE, "NoRecord")
+            need(generation == account.generation, "Stale")
+            need(proof or state.policy.unproven_removal, "Forbidden")
             if proof:
                 account.may_clear(state.time_s, generation, *proof)
                 account.clear_up_to(proof[0])
             account.begin(account.generation + 1, NONE)
 
         state.is_here(id)
-        state.change(id, rule)
+        return state.change(id, rule)
 
     return does
 
@@ -287,11 +295,11 @@ def sweep(it):
     def does(state):
         def rule(account):
             full = account.record == LIVE and account.open() >= state.policy.attempts_max
-            need(full and state.time_s - account.last_charge_s >= state.policy.destroy_after_s, "not due")
+            need(full and state.time_s - account.last_charge_s >= state.policy.destroy_after_s, "Stale")
             account.record, account.window = DESTROYED, []
 
         state.is_here(id)
-        state.change(id, rule)
+        return state.change(id, rule)
 
     return does
 
@@ -315,12 +323,12 @@ def rewrap(it):
     def does(state):
         def rule(account):
             same = account.record == LIVE and (account.generation, account.rewraps) == (generation, read)
-            need(same, "stale")
+            need(same, "Stale")
             header = state.admit(sealed)
-            need(header[1] == account.header[1] and header[0] >= account.header[0], "stale")
+            need(header[1] == account.header[1] and header[0] >= account.header[0], "Stale")
             account.header, account.rewraps = header, read + 1
 
-        state.change(id, rule)
+        return state.change(id, rule)
 
     return does
 
@@ -330,7 +338,7 @@ def raise_epoch_min(it):
 
     def does(state):
         sealed = (account.header[0] for account in state.accounts.values() if account.record == LIVE)
-        need(all(it >= epoch for it in sealed), "records are sealed under it")
+        need(all(it >= epoch for it in sealed), "Forbidden")
         state.epoch_min = max(state.epoch_min, epoch)
 
     return does
@@ -341,12 +349,12 @@ def pardon(it):
 
     def does(state):
         def rule(account):
-            need(pardoned <= account.beyond_clearing(), "more than is owed")
+            need(pardoned <= account.beyond_clearing(), "Forbidden")
             account.pardoned = max(account.pardoned, pardoned)
 
         state.is_here(id)
-        need(id in state.accounts, "nobody")
-        state.change(id, rule)
+        need(id in state.accounts, "NoRecord")
+        return state.change(id, rule)
 
     return does
 
@@ -355,8 +363,8 @@ def restore(it):
     number = it.number(4)
 
     def does(state):
-        need(number == state.restores + 1, "stale")
-        need(not state.moving or (state.moving[2] is not None and state.moving[1] is None), "accounts are on their way")
+        need(number == state.restores + 1, "Stale")
+        need(not state.moving or (state.moving[2] is not None and state.moving[1] is None), "Forbidden")
         state.restores = number
         for account in state.accounts.values():
             surplus = max(state.policy.attempts_max - account.open(), 0) - state.policy.restore_attempts
@@ -371,7 +379,7 @@ def members(it):
     predecessor, statement = it.take(32), it.counted()
 
     def does(state):
-        need(predecessor == state.members[0], "stale")
+        need(predecessor == state.members[0], "Stale")
         said, separator, _ = statement.partition(b"\n\n")
         text = said + b"\n" if separator else statement
         state.members = hashlib.sha256(text).digest(), statement
@@ -392,7 +400,7 @@ def turn_keys(it):
     keys = it.number(4), it.take(32)
 
     def does(state):
-        need(keys[0] > state.keys[0] or keys == state.keys, "stale")
+        need(keys[0] > state.keys[0] or keys == state.keys, "Stale")
         state.keys = keys
 
     return does
@@ -406,8 +414,8 @@ def begin_move(it, comes):
             known, bound, tally = state.moving
             if known == offer and (tally is not None) == comes:
                 return
-            need(bound == NOWHERE or (bound is None and tally is not None), "another is under way")
-        need(not comes or not state.accounts, "it has accounts")
+            need(bound == NOWHERE or (bound is None and tally is not None), "Stale")
+        need(not comes or not state.accounts, "Forbidden")
         state.moving = offer, NOWHERE, (0, 0, bytes(32)) if comes else None
 
     return does
@@ -417,9 +425,9 @@ def depart(it):
     offer, upto = it.take(32), read_bound(it)
 
     def does(state):
-        need(state.moving and state.moving[0] == offer and state.moving[2] is None, "stale")
+        need(state.moving and state.moving[0] == offer and state.moving[2] is None, "Stale")
         bound = state.moving[1]
-        need(bound is not None and (upto is None or bound < upto), "stale")
+        need(bound is not None and (upto is None or bound < upto), "Stale")
         state.moving = offer, upto, None
 
     return does
@@ -432,10 +440,10 @@ def arrive(it):
         arrivals.append((id, account, it.take(SEALED_LEN) if account.record == LIVE else None))
 
     def does(state):
-        need(state.moving and state.moving[2] is not None and state.moving[0] == offer, "stale")
-        need(state.moving[1] == start and (upto is None or upto > start), "stale")
+        need(state.moving and state.moving[2] is not None and state.moving[0] == offer, "Stale")
+        need(state.moving[1] == start and (upto is None or upto > start), "Stale")
         ids = [id for id, *_ in arrivals]
-        need(ids == sorted(set(ids)) and all(start <= id and (upto is None or id < upto) for id in ids), "malformed")
+        need(ids == sorted(set(ids)) and all(start <= id and (upto is None or id < upto) for id in ids), "Malformed")
         for *_, sealed in arrivals:
             if sealed:
                 state.admit(sealed)
@@ -453,8 +461,8 @@ def signers(it):
     before, after, _ = it.take(64), it.take(64), it.counted()
 
     def does(state):
-        need(state.signers == before, "stale")
-        need(after[:32] != after[32:], "one key twice")
+        need(state.signers == before, "Stale")
+        need(after[:32] != after[32:], "Malformed")
         state.signers = after
 
     return does
