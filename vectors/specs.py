@@ -264,7 +264,7 @@ def opaque_of(vector):
     config = Config(vector)
     given, found = config.given, {}
     password = given["password"]
-    server_private, server_public = scalar(given["server_private_key"]), given["server_public_key"]
+    server_public = given["server_public_key"]
     key = oprf_key(given)
 
     # Registration.
@@ -305,26 +305,44 @@ def opaque_of(vector):
     found |= {"server_mac_key": server_mac_key, "client_mac_key": client_mac_key}
 
     # The client, from KE2 and its code alone.
-    evaluated, masking_nonce, masked, inner, mac = ke2[:32], ke2[32:64], ke2[64:192], ke2[32:256], ke2[256:]
-    stretched = randomized_password(password, blind, Point.decode(evaluated))
-    pad = hkdf_expand(hkdf_expand(stretched, b"MaskingKey", 64), masking_nonce + b"CredentialResponsePad", 128)
-    unmasked = xor(pad, masked)
-    same("the server's public key in KE2", unmasked[:32], server_public)
-    auth, export, (client_private, client_public) = envelope_keys(stretched, unmasked[32:64])
+    session, ke3, _ = client_finishes(config, password, blind, client_share, ke1, ke2)
+    same("the session key of both sides", session, server_session)
+    found |= {"KE3": ke3, "session_key": session}
+    return found
+
+
+class Unproven(Exception):
+    """What the client does not take from a server."""
+
+
+def client_finishes(config, password, blind, client_share, ke1, ke2):
+    """ClientFinish (section 6.3.2): the session key, KE3 and the export key, from KE2, the code and what the client kept."""
+    if len(ke2) != 320:
+        raise Unproven("another length")
+    evaluated, share, server_mac = ke2[:32], Point.decode(ke2[224:256]), ke2[256:]
+    element = Point.decode(evaluated)
+    if element is None or share is None or bytes(32) in (evaluated, ke2[224:256]):
+        raise Unproven("no element, or the identity")
+    if evaluated == ke1[:32]:
+        raise Unproven("the client's own element")
+    stretched = randomized_password(password, blind, element)
+    pad = hkdf_expand(hkdf_expand(stretched, b"MaskingKey", 64), ke2[32:64] + b"CredentialResponsePad", 128)
+    unmasked = xor(pad, ke2[64:192])
+    server_public, nonce, tag = unmasked[:32], unmasked[32:64], unmasked[64:]
+    server_element = Point.decode(server_public)
+    if server_element is None or server_public == bytes(32):
+        raise Unproven("no public key: another code, or another record")
+    auth, export, (client_private, client_public) = envelope_keys(stretched, nonce)
     client_public = client_public.encode()
-    tag = hmac_sha512(auth, unmasked[32:64], config.cleartext_credentials(client_public, server_public))
-    same("the envelope's tag", unmasked[64:], tag)
-    share = Point.decode(ke2[224:256])
-    ikm = b"".join(it.encode() for it in (client_share * share, client_share * Point.decode(server_public), client_private * share))
+    if hmac_sha512(auth, nonce, config.cleartext_credentials(client_public, server_public)) != tag:
+        raise Unproven("the envelope is not of this code, or of other identities")
+    ikm = b"".join(it.encode() for it in (client_share * share, client_share * server_element, client_private * share))
     client, server = config.identities(client_public, server_public)
     said = preamble(config, client, ke1, server, ke2[:256])
     server_mac_key, client_mac_key, session, _ = key_schedule(ikm, said)
-    same("the server's MAC", mac, hmac_sha512(server_mac_key, sha512(said)))
-    same("the session key of both sides", session, server_session)
-    ke3 = hmac_sha512(client_mac_key, sha512(said + mac))
-    found |= {"KE3": ke3, "session_key": session}
-    assert len(inner) == 224 and server_private
-    return found
+    if hmac_sha512(server_mac_key, sha512(said)) != server_mac:
+        raise Unproven("the server's MAC")
+    return session, hmac_sha512(client_mac_key, sha512(said + server_mac)), export
 
 
 def server_answers(config, key, record, ke1):

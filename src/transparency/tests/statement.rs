@@ -59,7 +59,7 @@ fn t10_a_statement_is_what_both_have_signed() {
 
 #[test]
 fn a_statement_has_one_text() {
-    let [pardon, restore, members, _] = statements().try_into().unwrap();
+    let [pardon, restore, members, _, refound] = statements().try_into().unwrap();
     for (statement, old, new) in [
         (&pardon, "statement v1", "statement v2"),
         (&pardon, " 50\n", " 050\n"),
@@ -75,6 +75,10 @@ fn a_statement_has_one_text() {
         (&members, "vault7.example:7000 ", ""),
         (&members, "vault7.example", "vault7\u{e4}.example"),
         (&members, "members 00", "members 0"),
+        (&refound, "refound 2", "refound 02"),
+        (&refound, "refound 2 04", "refound 2 4"),
+        (&refound, "refound 2 ", "refound "),
+        (&refound, "member 9", "member 8"),
     ] {
         let text = statement.note().unwrap().text().to_owned();
         assert!(text.contains(old), "{old}");
