@@ -19,9 +19,12 @@ import ledger_specs
 import verify
 from specs import (
     BASE,
+    Config,
     Differs,
     Point,
+    Unproven,
     blinded,
+    client_finishes,
     derive_key_pair,
     ed25519_verifies,
     finalized,
@@ -96,6 +99,37 @@ def check_opaque():
             if name in found or not fake:
                 same(f"OPAQUE, vector {number}: {name}", found[name].hex(), expected)
     return len(vectors)
+
+
+def is_element(encoded):
+    return Point.decode(encoded) is not None and encoded != bytes(32)
+
+
+def check_negative():
+    """Messages that a vault or a client must not take, beside some that it must."""
+    it = load("opaque/negative.json")
+    login = {name: bytes.fromhex(value) for name, value in it["login"].items()}
+    config = Config(load("rfc9807-ristretto255.json")[0])
+    same("the context that is agreed on", config.context, login["context"])
+
+    def proves(message, password):
+        try:
+            client_finishes(config, password, scalar(login["blind"]), scalar(login["client_keyshare_secret"]), login["KE1"], message)
+        except Unproven:
+            return False
+        return True
+
+    judges = {
+        "vault: registration request": lambda it, _: len(it) == 32 and is_element(it),
+        "vault: registration record": lambda it, _: len(it) == 192 and is_element(it[:32]),
+        "vault: KE1": lambda it, _: len(it) == 96 and is_element(it[:32]) and is_element(it[64:]),
+        "vault: KE3": lambda it, _: it == login["expected_KE3"],
+        "client: KE2": proves,
+    }
+    for case in it["cases"]:
+        message, password = bytes.fromhex(case["message"]), bytes.fromhex(case.get("password", login["password"].hex()))
+        same(f"{case['judge']}, {case['name']}: taken", judges[case["judge"]](message, password), case["accepts"])
+    return len(it["cases"])
 
 
 def check_wycheproof(name, judge):
@@ -431,6 +465,7 @@ def main():
         ("RFC 8032, Ed25519", check_ed25519),
         ("RFC 9497, the OPRF", check_oprf),
         ("RFC 9807, OPAQUE-3DH", check_opaque),
+        ("messages of OPAQUE that are not to be taken", check_negative),
         ("Wycheproof, HKDF-SHA-512", lambda: check_wycheproof("wycheproof-hkdf_sha512_test.json", judge_hkdf)),
         ("Wycheproof, HMAC-SHA-512", lambda: check_wycheproof("wycheproof-hmac_sha512_test.json", judge_hmac)),
         ("Wycheproof, AES-256-GCM-SIV", lambda: check_wycheproof("wycheproof-aes_gcm_siv_test.json", judge_gcm_siv)),
