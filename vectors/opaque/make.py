@@ -15,7 +15,6 @@ sys.path.insert(0, str(HERE.parent))
 from specs import (  # noqa: E402  (after the path that they are found on)
     Config,
     Point,
-    blinded,
     client_finishes,
     derive_auth_key_pair,
     hmac_sha512,
@@ -120,13 +119,10 @@ def main():
     case("client: KE2", "for another client identity", answered(config, record, {"client_identity": b"somebody"}))
     case("client: KE2", "for another server identity", answered(config, record, {"server_identity": b"somewhere"}))
     case("client: KE2", "of another account's key", answered(config, record, {"credential_identifier": b"another"}))
-    stranger = Config(VECTOR)
-    stranger.given = given | {"password": b"somebody else's", "credential_identifier": b"another"}
     vector = json.loads(json.dumps(VECTOR))
     vector["inputs"] |= {"password": b"somebody else's".hex(), "credential_identifier": b"another".hex()}
     theirs = opaque_of(vector)["registration_upload"]
     case("client: KE2", "with another account's record", answered(config, theirs, {}))
-    assert blinded(given["password"], scalar(given["blind_login"])).encode() == ke1[:32]
 
     login = {
         "context": config.context, "password": given["password"], "blind": given["blind_login"], "KE1": ke1,

@@ -230,9 +230,9 @@ impl Replica {
         if leader != Some(*number) {
             return Reply::NotLeader(leader);
         }
-        // What some cannot read yet is not for the log (F12).
+        // What some cannot read yet is not for the log (F12); a leader that was elected just now is yet to apply that all can.
         if version > versions.spoken() {
-            return Reply::Refused(Refused::Version);
+            return Reply::Refused(Refused::Busy);
         }
         let Ok(Some(time_s)) = clocks.date_s(*number, &voters) else { return Reply::Refused(Refused::Busy) };
         let proposal = Proposal { origin, time_s, version, count, content: Arc::clone(content) };
