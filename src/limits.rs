@@ -48,6 +48,12 @@ pub const ARRIVE_MAX: usize = 512;
 /// Keys of one kind that a fleet holds at once, retired ones among them.
 pub const KEYS_MAX: usize = 64;
 
+/// Longest encoding of a fleet's keys on their way from one vault to another, in bytes, sealed or not.
+pub const HANDED_MAX: usize = 64 * 1024;
+
+/// Members whose turns of keys a vault keeps aside at once.
+pub const ASIDE_MAX: usize = 32;
+
 /// Longest encoding of one journal batch, in bytes.
 pub const ROW_MAX: usize = 16 * 1024 * 1024;
 

@@ -301,6 +301,7 @@ fn fleet(words: &mut Words) {
         time_s: NOW_S,
         signers: None,
         keys_serial: 1,
+        keys_mark: [7; 32],
     });
     words.debug(&Status {
         number: 1,

@@ -23,7 +23,7 @@ use strongroom::error::Refusal;
 use strongroom::protocol::{REQUEST_LEN, Reply, Request};
 use strongroom::vault::{Queue, Vault};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tower_http::timeout::TimeoutLayer;
 
@@ -228,13 +228,31 @@ impl Drop for Place {
     }
 }
 
+/// Hears when the process is told to stop, from when it is made on.
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// # Errors
+    /// If signals cannot be listened to.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Stop { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns once it is.
+    pub async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
 /// Serves until the process is told to stop, then lets connections finish.
-///
-/// # Errors
-/// If signals cannot be listened to.
-pub async fn serve(listener: TcpListener, front_end: FrontEnd, room: Room) -> Result<(), Box<dyn Error>> {
+pub async fn serve(listener: TcpListener, front_end: FrontEnd, room: Room, stop: &mut Stop) {
     let router = router(front_end);
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (places, addresses) = (Arc::new(Semaphore::new(room.connections)), Addresses::default());
     let graceful = GracefulShutdown::new();
     loop {
@@ -254,8 +272,7 @@ pub async fn serve(listener: TcpListener, front_end: FrontEnd, room: Room) -> Re
                 }
                 (Err(_), _) => break,
             },
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = stop.told() => break,
         };
         let (place, stream) = stream;
         let connection = graceful.watch(connection(stream, router.clone()));
@@ -272,7 +289,6 @@ pub async fn serve(listener: TcpListener, front_end: FrontEnd, room: Room) -> Re
         () = graceful.shutdown() => {}
         () = tokio::time::sleep(GRACE) => tracing::warn!("some connections did not end in time"),
     }
-    Ok(())
 }
 
 fn connection(

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ed25519_dalek::SigningKey;
-use front::server::{FrontEnd, Room};
+use front::server::{FrontEnd, Room, Stop};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
@@ -103,11 +103,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(front::server::sweep(vault.clone(), SWEEP_EVERY));
     tokio::spawn(turn_when_told(vault, signal(SignalKind::hangup())?));
 
+    let mut stop = Stop::listen()?;
     let listener = TcpListener::bind(arguments.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     println!("tokens are signed with the key in {}", key_file(&arguments.folder).display());
     let room = Room { connections: arguments.connections, of_address: arguments.of_address };
-    front::server::serve(listener, front_end, room).await?;
+    front::server::serve(listener, front_end, room, &mut stop).await;
 
     // Nobody is connected any more; what is in a batch is finished, the rest is told to come again.
     tokio::task::spawn_blocking(move || queue.close()).await?;

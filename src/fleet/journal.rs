@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::replica::Replica;
 use crate::account::AccountId;
 use crate::error::Fault;
-use crate::journal::{Committed, Journal};
+use crate::journal::{Committed, Journal, Seal};
 use crate::ledger::{Command, Policy, State};
 use crate::session::PUBLIC_KEY_LEN;
 use crate::wrap::Sealed;
@@ -114,6 +114,23 @@ impl Journal for Fleet {
     fn checkpoint(&self) -> Result<(), Fault> {
         let replica = self.replica.clone();
         self.wait(async move { replica.checkpoint().await })
+    }
+
+    fn keep_elsewhere(&self, seal: &mut Seal<'_>) -> Result<(), Fault> {
+        let replica = self.replica.clone();
+        let channel_keys = self.wait(async move { Ok(replica.channel_keys().await) })?;
+        let mut sealed = Vec::new();
+        for (member, channel_key) in channel_keys {
+            match seal(member, &channel_key[..]) {
+                Ok(it) => sealed.push((member, it)),
+                Err(fault) => tracing::warn!(%fault, member, "it is not asked to keep what is about to be named"),
+            }
+        }
+        let replica = self.replica.clone();
+        if self.wait(async move { Ok(replica.have_kept(sealed).await) })? {
+            return Ok(());
+        }
+        Err(Fault::Unsettled("fewer than a majority of the members keep the keys that are about to turn".to_owned()))
     }
 
     fn policy(&self) -> &Policy {

@@ -13,7 +13,7 @@ use super::log::Place;
 use super::row::{FRAME_LEN, read_entry, write_entry};
 use super::version::{Head, OLDEST};
 use crate::journal::{Leader, LogId};
-use crate::limits::{BATCH_MAX, ROW_MAX};
+use crate::limits::{BATCH_MAX, HANDED_MAX, ROW_MAX};
 use crate::session::PUBLIC_KEY_LEN;
 use crate::wire::{Invalid, Reader, Writer};
 
@@ -23,8 +23,6 @@ pub(super) const ENTRIES_BYTES: usize = 4 << 20;
 const ENTRIES_MAX: u32 = 4096;
 /// Longest message, in bytes.
 pub const MESSAGE_MAX: usize = ENTRIES_BYTES + ROW_MAX + FRAME_LEN + 1024;
-/// Longest sealed keys of a fleet.
-const KEYS_BYTES: usize = 256 << 10;
 /// Highest term that is listened to: behind the last of all there could be no election, and whoever told of it had ended the fleet.
 const TERM_MAX: u64 = 1 << 62;
 /// Longest head of a checkpoint.
@@ -51,6 +49,10 @@ pub(super) enum Request {
     Prove,
     /// Of any member, for itself: the fleet's keys, sealed to its channel key.
     Keys { public_key: Box<[u8; PUBLIC_KEY_LEN]> },
+    /// Of any member: what are keys sealed to that are for you?
+    ChannelKey,
+    /// Of any member: keep what I am about to turn to, sealed to your channel key.
+    Keep { sealed: Vec<u8> },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -79,6 +81,10 @@ pub(super) enum Reply {
     Proof([u8; 32]),
     /// The fleet's keys, sealed to who has asked.
     Keys(Vec<u8>),
+    /// This is.
+    ChannelKey(Box<[u8; PUBLIC_KEY_LEN]>),
+    /// It is on disk.
+    Kept,
     /// It is turned down.
     Refused(Refused),
 }
@@ -199,11 +205,13 @@ impl Request {
             Request::Propose { content, .. } => content.len(),
             Request::CheckpointBegins { head: bytes, .. } | Request::CheckpointPart { part: bytes, .. } => bytes.len(),
             Request::Keys { public_key } => public_key.len(),
+            Request::Keep { sealed } => sealed.len(),
             Request::Vote { .. }
             | Request::Confirm
             | Request::CheckpointEnds { .. }
             | Request::Members
-            | Request::Prove => 0,
+            | Request::Prove
+            | Request::ChannelKey => 0,
         };
         said(head, room, |writer| self.write(writer))
     }
@@ -250,6 +258,12 @@ impl Request {
             Request::Keys { public_key } => {
                 writer.u8(10).bytes(&**public_key);
             }
+            Request::ChannelKey => {
+                writer.u8(11);
+            }
+            Request::Keep { sealed } => {
+                writer.u8(12).counted(sealed);
+            }
         }
     }
 
@@ -287,6 +301,8 @@ impl Request {
                 8 => Request::Members,
                 9 => Request::Prove,
                 10 => Request::Keys { public_key: Box::new(*reader.array()?) },
+                11 => Request::ChannelKey,
+                12 => Request::Keep { sealed: reader.counted(HANDED_MAX)?.to_vec() },
                 _ => return Err(Invalid),
             })
         })
@@ -329,6 +345,12 @@ impl Reply {
             Reply::Keys(sealed) => {
                 writer.u8(13).counted(sealed);
             }
+            Reply::ChannelKey(key) => {
+                writer.u8(14).bytes(&**key);
+            }
+            Reply::Kept => {
+                writer.u8(15);
+            }
             Reply::Refused(why) => {
                 writer.u8(10).u8(Refused::ALL.iter().position(|it| it == why).unwrap_or_default() as u8);
             }
@@ -356,7 +378,9 @@ impl Reply {
                 10 => Reply::Refused(*Refused::ALL.get(usize::from(reader.u8()?)).ok_or(Invalid)?),
                 11 => Reply::Members(read_addresses(reader)?),
                 12 => Reply::Proof(*reader.array()?),
-                13 => Reply::Keys(reader.counted(KEYS_BYTES)?.to_vec()),
+                13 => Reply::Keys(reader.counted(HANDED_MAX)?.to_vec()),
+                14 => Reply::ChannelKey(Box::new(*reader.array()?)),
+                15 => Reply::Kept,
                 _ => return Err(Invalid),
             })
         })

@@ -98,7 +98,7 @@ pub use message::MESSAGE_MAX;
 #[cfg(feature = "planted")]
 pub use planted::{Mistake, plant, slow_disks};
 pub use replica::{
-    Backup, Hands, Member, Replica, Settings, Status, Survey, found, found_on, join, join_on, refound, refound_on,
+    Backup, KeyHolder, Member, Replica, Settings, Status, Survey, found, found_on, join, join_on, refound, refound_on,
     survey, survey_on,
 };
 pub use stream::{Dialled, Dials, Streams, serve};

@@ -137,9 +137,22 @@ pub trait Journal: Send + Sync {
         Ok(())
     }
 
+    /// Has others keep, before a command names it, what must not be lost with this copy: as many of them as a commit takes.
+    /// `seal` seals it to one of them. A journal that has no other copies does nothing.
+    ///
+    /// # Errors
+    /// [`Fault::Unsettled`] if fewer keep it.
+    fn keep_elsewhere(&self, seal: &mut Seal<'_>) -> Result<(), Fault> {
+        let _ = seal;
+        Ok(())
+    }
+
     /// The policy that this journal was made under (L12).
     fn policy(&self) -> &Policy;
 }
+
+/// What seals something to a member of this number and channel key.
+pub type Seal<'a> = dyn FnMut(u64, &[u8]) -> Result<Vec<u8>, Fault> + 'a;
 
 /// A journal that others hold too, an operator's program that asks for checkpoints for instance.
 impl<J: Journal + ?Sized> Journal for Arc<J> {
@@ -165,6 +178,10 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     fn checkpoint(&self) -> Result<(), Fault> {
         (**self).checkpoint()
+    }
+
+    fn keep_elsewhere(&self, seal: &mut Seal<'_>) -> Result<(), Fault> {
+        (**self).keep_elsewhere(seal)
     }
 
     fn policy(&self) -> &Policy {

@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "fleet")]
+use super::aside::Aside;
 use super::keys::FleetSecrets;
 use crate::error::Fault;
 use crate::secret::Secret;
@@ -113,12 +115,26 @@ pub struct Custody {
     pub(super) keeper: Keeper,
     pub(super) epochs: Arc<EpochKeys>,
     pub(super) secrets: Box<FleetSecrets>,
+    #[cfg(feature = "fleet")]
+    pub(super) aside: Aside,
 }
 
 /// The places alone.
 pub(super) struct Keeper {
     pub(super) root: Box<dyn RootSource>,
     pub(super) store: Box<dyn KeyStore>,
+}
+
+impl Keeper {
+    /// What is in them.
+    pub(super) fn held(&self) -> Result<(Arc<EpochKeys>, Box<FleetSecrets>), Fault> {
+        let sealed =
+            self.store.read()?.ok_or_else(|| Fault::Storage("there are no keys of a vault here".to_owned()))?;
+        // A later epoch is one whose turn was cut short: nothing is sealed under it before the keys are.
+        let epochs = EpochKeys::load(&*self.root, blob_epoch(&sealed)?)?;
+        let secrets = FleetSecrets::open(&epochs, &sealed)?;
+        Ok((Arc::new(epochs), secrets))
+    }
 }
 
 impl Custody {
@@ -136,7 +152,7 @@ impl Custody {
         let epochs = Arc::new(EpochKeys::load(&*root, FIRST_EPOCH)?);
         let secrets = FleetSecrets::generate()?;
         store.write(&secrets.seal(&epochs)?)?;
-        Ok(Custody { keeper: Keeper { root, store }, epochs, secrets })
+        Ok(Self::over(Keeper { root, store }, epochs, secrets))
     }
 
     /// Opens what [`Custody::create`] made.
@@ -145,11 +161,19 @@ impl Custody {
     /// [`Fault::Storage`] if the store has no keys, [`Fault::Key`] if the root that they need is not there; else the
     /// faults of either, [`Fault::Damaged`] and [`Fault::Format`].
     pub fn open(root: Box<dyn RootSource>, store: Box<dyn KeyStore>) -> Result<Self, Fault> {
-        let sealed = store.read()?.ok_or_else(|| Fault::Storage("there are no keys of a vault here".to_owned()))?;
-        // A later epoch is one whose turn was cut short: nothing is sealed under it before the keys are.
-        let epochs = EpochKeys::load(&*root, blob_epoch(&sealed)?)?;
-        let secrets = FleetSecrets::open(&epochs, &sealed)?;
-        Ok(Custody { keeper: Keeper { root, store }, epochs: Arc::new(epochs), secrets })
+        let keeper = Keeper { root, store };
+        let (epochs, secrets) = keeper.held()?;
+        Ok(Self::over(keeper, epochs, secrets))
+    }
+
+    pub(super) fn over(keeper: Keeper, epochs: Arc<EpochKeys>, secrets: Box<FleetSecrets>) -> Self {
+        Custody {
+            keeper,
+            epochs,
+            secrets,
+            #[cfg(feature = "fleet")]
+            aside: Aside::nowhere(),
+        }
     }
 
     /// The fleet's id: 32 random bytes that bind tickets and statements to it.

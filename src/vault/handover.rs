@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Members get the keys of epochs and never a root (DESIGN section 5): a [`MemberRoot`] keeps them sealed under a root of the
-//! member's own. After a turn of keys at one vault the others [take](Vault::take_keys) the new ones in the same way.
+//! member's own. Keys that turn at one vault come to the others in the same way: [`super::aside`], [`super::follow`].
 //!
 //! | id | invariant |
 //! |---|---|
@@ -25,10 +25,10 @@ use super::custody::{Custody, Keeper, KeyStore};
 use super::keys::FleetSecrets;
 use super::member_root::{Epochs, MemberRoot, boxed, read_epochs, write_epochs};
 use super::ring::Ring;
-use super::turn::older_copy;
+use super::turn::{Named, older_copy, other_keys};
 use crate::error::Fault;
 use crate::ledger::Signers;
-use crate::limits::KEYS_MAX;
+use crate::limits::HANDED_MAX;
 use crate::session::{self, PUBLIC_KEY_LEN, Recipient};
 use crate::transparency::{Note, Statement};
 use crate::wire::{Invalid, Reader, Writer};
@@ -53,30 +53,57 @@ impl Receiver {
 }
 
 /// What is in a message.
-struct Handed {
+pub(super) struct Handed {
     secrets: Box<FleetSecrets>,
     /// The newest last.
     epochs: Epochs,
 }
 
 impl Handed {
-    fn of(secrets: &FleetSecrets, root: &dyn RootSource, epochs: &EpochKeys) -> Result<Self, Fault> {
+    pub(super) fn of(secrets: &FleetSecrets, root: &dyn RootSource, epochs: &EpochKeys) -> Result<Self, Fault> {
         let epochs = epochs.epochs().map(|epoch| Ok((epoch, boxed(root.derive(epoch)?.expose()))));
         Ok(Handed { secrets: secrets.same(), epochs: epochs.collect::<Result<_, Fault>>()? })
     }
 
-    fn seal(&self, to: &Receiver, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<Vec<u8>, Fault> {
+    pub(super) fn serial(&self) -> u32 {
+        self.secrets.serial
+    }
+
+    /// Whether these are the keys that a journal names.
+    pub(super) fn is(&self, named: &Named) -> Result<bool, Fault> {
+        let Some((newest, key)) = self.epochs.last() else { return Ok(false) };
+        Ok(Named::of(&self.secrets, &EpochKeys::new(*newest, key))? == *named)
+    }
+
+    pub(super) fn into_parts(self) -> (Epochs, Box<FleetSecrets>) {
+        (self.epochs, self.secrets)
+    }
+
+    pub(super) fn write(&self) -> Zeroizing<Vec<u8>> {
         // Room for everything, so that no copy is left behind by a growing vector.
-        let mut writer = Writer::with_capacity(64 * 1024);
+        let mut writer = Writer::with_capacity(HANDED_MAX);
         write_epochs(&mut writer, &self.epochs);
         writer.bytes(&Zeroizing::new(self.secrets.encode()));
-        let plain = Zeroizing::new(writer.finish());
-        let sealed = session::seal(public_key, &to.info(), &plain)?;
+        Zeroizing::new(writer.finish())
+    }
+
+    pub(super) fn read(plain: &[u8]) -> Result<Self, Fault> {
+        let mut reader = Reader::new(plain);
+        let epochs = read_epochs(&mut reader).map_err(Invalid::stored("keys handed over"))?;
+        let secrets = FleetSecrets::decode(reader.rest())?;
+        if epochs.is_empty() {
+            return Err(Fault::Damaged("keys handed over have no epoch".to_owned()));
+        }
+        Ok(Handed { secrets, epochs })
+    }
+
+    pub(super) fn seal(&self, to: &Receiver, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<Vec<u8>, Fault> {
+        let sealed = session::seal(public_key, &to.info(), &self.write())?;
         tracing::info!(member = to.member, serial = self.secrets.serial, "keys are handed over");
         Ok([&[VERSION][..], &sealed].concat())
     }
 
-    fn open(sealed: &[u8], to: &Receiver, recipient: &Recipient) -> Result<Self, Fault> {
+    pub(super) fn open(sealed: &[u8], to: &Receiver, recipient: &Recipient) -> Result<Self, Fault> {
         let sealed = match sealed.split_first() {
             Some((&VERSION, rest)) => rest,
             Some((&found, _)) => return Err(Fault::Format { what: "keys handed over", found, reads: VERSION }),
@@ -85,13 +112,11 @@ impl Handed {
         let plain = recipient.open(&to.info(), sealed).map_err(|_| {
             Fault::Key("these keys were not sealed to this member's channel key, or are damaged".to_owned())
         })?;
-        let mut reader = Reader::new(plain.expose());
-        let epochs = read_epochs(&mut reader).map_err(Invalid::stored("keys handed over"))?;
-        let secrets = FleetSecrets::decode(reader.rest())?;
-        if secrets.fleet != to.fleet || epochs.is_empty() || epochs.len() > KEYS_MAX {
+        let handed = Self::read(plain.expose())?;
+        if handed.secrets.fleet != to.fleet {
             return Err(Fault::Key("these keys are another fleet's".to_owned()));
         }
-        Ok(Handed { secrets, epochs })
+        Ok(handed)
     }
 }
 
@@ -112,8 +137,8 @@ fn check_named(statement: &Statement, to: &Receiver, public_key: &[u8; PUBLIC_KE
 }
 
 /// Keys that are held are not replaced by older ones (V14).
-fn check_newer(handed: &FleetSecrets, held: &FleetSecrets) -> Result<(), Fault> {
-    if handed.serial > held.serial {
+pub(super) fn check_newer(handed: u32, held: u32) -> Result<(), Fault> {
+    if handed > held {
         return Ok(());
     }
     Err(Fault::Key("these keys are not newer than those that are held".to_owned()))
@@ -121,7 +146,7 @@ fn check_newer(handed: &FleetSecrets, held: &FleetSecrets) -> Result<(), Fault> 
 
 impl Keeper {
     /// Keeps the keys of epochs that were handed over, where those up to `used` are in use; all that are there then.
-    fn take_epochs(&self, epochs: &Epochs, used: u32) -> Result<Arc<EpochKeys>, Fault> {
+    pub(super) fn take_epochs(&self, epochs: &Epochs, used: u32) -> Result<Arc<EpochKeys>, Fault> {
         epochs.iter().try_for_each(|(epoch, key)| self.root.take(*epoch, key, used))?;
         Ok(Arc::new(EpochKeys::load(&*self.root, newest_of(epochs))?))
     }
@@ -139,32 +164,40 @@ impl Vault {
     /// journal's faults, those of the root key source, and [`Fault::Randomness`].
     pub fn hand_over(&self, member: u64, public_key: &[u8; PUBLIC_KEY_LEN]) -> Result<Vec<u8>, Fault> {
         let to = Receiver { fleet: self.fleet, member };
+        self.check_member(&to, public_key)?;
+        let keeper = self.keeper();
+        let ring = self.ring();
+        Handed::of(&ring.secrets, &*keeper.root, &ring.epochs)?.seal(&to, public_key)
+    }
+
+    /// Whether the last statement of both signers names the member, under this channel key (V13).
+    pub(super) fn check_member(&self, to: &Receiver, channel_key: &[u8; PUBLIC_KEY_LEN]) -> Result<(), Fault> {
         let mut statement = Vec::new();
         // Its signatures were checked when it came.
         self.journal.read(&mut |state| statement = state.members().1.to_vec())?;
         if statement.is_empty() {
             return Err(Fault::Key("keys are not handed over: no statement has named members".to_owned()));
         }
-        check_named(&Statement::read(&Note::read_unsigned(&statement)?)?, &to, public_key)?;
-        let keeper = self.keeper();
-        let ring = self.ring();
-        Handed::of(&ring.secrets, &*keeper.root, &ring.epochs)?.seal(&to, public_key)
+        check_named(&Statement::read(&Note::read_unsigned(&statement)?)?, to, channel_key)
     }
 
     /// Takes the keys that another vault of the fleet has turned to. Requests go on meanwhile.
     ///
     /// # Errors
-    /// [`Fault::Key`] if they are not for this member, or not newer than those that are held, or this vault's root key
-    /// source is not a [`MemberRoot`]; the faults of source, store and journal.
+    /// [`Fault::Key`] if they are not for this member, or not those that the journal names, or this vault's root key source is
+    /// not a [`MemberRoot`]; the faults of source, store and journal.
     pub fn take_keys(&self, sealed: &[u8], member: u64, recipient: &Recipient) -> Result<(), Fault> {
-        let Handed { secrets, epochs } = Handed::open(sealed, &Receiver { fleet: self.fleet, member }, recipient)?;
+        self.adopt(Handed::open(sealed, &Receiver { fleet: self.fleet, member }, recipient)?)
+    }
+
+    pub(super) fn adopt(&self, handed: Handed) -> Result<(), Fault> {
         let keeper = self.keeper();
-        check_newer(&secrets, &self.ring().secrets)?;
-        let mut known = 0;
-        self.journal.read(&mut |state| known = state.keys_serial())?;
-        if secrets.serial < known {
-            return Err(older_copy());
+        check_newer(handed.serial(), self.ring().secrets.serial)?;
+        let named = Named::by(&*self.journal)?;
+        if !handed.is(&named)? {
+            return Err(if handed.serial() < named.serial { older_copy() } else { other_keys() });
         }
+        let (epochs, secrets) = handed.into_parts();
         let used = self.ring().epochs.newest();
         let epochs = keeper.take_epochs(&epochs, used)?;
         let serial = secrets.serial;
@@ -172,6 +205,7 @@ impl Vault {
         let ring = Ring::new(&self.policy, secrets, epochs, self.bundles())?;
         keeper.store.write(&sealed)?;
         self.put(ring);
+        self.clear_aside();
         tracing::info!(serial, "keys were taken that another vault has turned to");
         Ok(())
     }
@@ -221,22 +255,6 @@ impl Custody {
         root.begin(&epochs)?;
         let epochs = Arc::new(EpochKeys::load(&root, newest_of(&epochs))?);
         store.write(&secrets.seal(&epochs)?)?;
-        Ok(Custody { keeper: Keeper { root: Box::new(root), store }, epochs, secrets })
-    }
-
-    /// Takes the keys that another vault of the fleet has turned to, before a vault runs over these:
-    /// [`Vault::take_keys`].
-    ///
-    /// # Errors
-    /// As [`Vault::take_keys`], but for the journal's faults.
-    pub fn take_keys(&mut self, sealed: &[u8], member: u64, recipient: &Recipient) -> Result<(), Fault> {
-        let to = Receiver { fleet: self.secrets.fleet, member };
-        let Handed { secrets, epochs } = Handed::open(sealed, &to, recipient)?;
-        check_newer(&secrets, &self.secrets)?;
-        let epochs = self.keeper.take_epochs(&epochs, self.epochs.newest())?;
-        self.keeper.store.write(&secrets.seal(&epochs)?)?;
-        tracing::info!(serial = secrets.serial, "keys were taken that another vault has turned to");
-        (self.epochs, self.secrets) = (epochs, secrets);
-        Ok(())
+        Ok(Custody::over(Keeper { root: Box::new(root), store }, epochs, secrets))
     }
 }

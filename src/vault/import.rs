@@ -29,7 +29,7 @@ impl Vault {
     pub fn offer(&self) -> Result<Offer, Fault> {
         may_move(&self.policy, &self.policy)?;
         {
-            let keeper = self.keeper();
+            let keeper = self.keeper_to_turn()?;
             let ring = self.ring();
             if ring.secrets.arriving.is_none() {
                 let mut empty = false;
@@ -90,7 +90,7 @@ impl Import<'_> {
     /// store and journal.
     pub fn begin(&self, hello: &[u8]) -> Result<(), Fault> {
         let hello = Hello::open(&self.recipient, &self.offer, hello)?;
-        let keeper = self.vault.keeper();
+        let keeper = self.vault.keeper_to_turn()?;
         let ring = self.vault.ring();
         let arriving = ring.secrets.arriving.as_ref().ok_or_else(|| Fault::Key("all accounts have come".to_owned()))?;
         if let Some(known) = &arriving.transfer_key {
@@ -223,7 +223,7 @@ impl Import<'_> {
 
     /// All have come: the keys of the move are not needed any more.
     fn end(&self) -> Result<(), Fault> {
-        let keeper = self.vault.keeper();
+        let keeper = self.vault.keeper_to_turn()?;
         let ring = self.vault.ring();
         if ring.secrets.arriving.is_none() {
             return Ok(());

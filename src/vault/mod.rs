@@ -38,6 +38,8 @@
 //! | `strongroom_records_by_epoch` | gauge | live records by the epoch that they are sealed under, as of the last sweep |
 //! | `strongroom_checkpoint_seconds` | histogram | writing a checkpoint, beside which commits go on |
 
+#[cfg(feature = "fleet")]
+mod aside;
 #[cfg(all(feature = "channel", feature = "transparency"))]
 mod bundles;
 #[cfg(feature = "channel")]
@@ -50,14 +52,14 @@ mod export;
 #[cfg(feature = "fleet")]
 mod follow;
 mod grant;
-#[cfg(all(feature = "channel", feature = "transparency"))]
+#[cfg(feature = "fleet")]
 mod handover;
 #[cfg(feature = "channel")]
 mod import;
 mod keys;
 #[cfg(feature = "local")]
 mod local;
-#[cfg(all(feature = "channel", feature = "transparency"))]
+#[cfg(feature = "fleet")]
 mod member_root;
 mod process;
 mod queue;
@@ -88,13 +90,13 @@ pub use evaluate::{Evaluator, Registered};
 #[cfg(feature = "channel")]
 pub use export::{Departed, Export};
 pub use grant::{DigestKeys, FreshNonce, Granted, Recognised};
-#[cfg(all(feature = "channel", feature = "transparency"))]
+#[cfg(feature = "fleet")]
 pub use handover::Receiver;
 #[cfg(feature = "channel")]
 pub use import::Import;
 #[cfg(feature = "local")]
 pub use local::Config;
-#[cfg(all(feature = "channel", feature = "transparency"))]
+#[cfg(feature = "fleet")]
 pub use member_root::MemberRoot;
 pub use queue::{Answer, Gathering, Queue};
 pub use rewrap::{Pace, Progress, Rewrap};
@@ -105,6 +107,7 @@ pub use turn::{EpochStatus, KeyStatus, ServerStatus, TicketKeyStatus, Turn};
 use custody::Keeper;
 use ring::Ring;
 use slots::Stop;
+use turn::Named;
 
 /// A request as the front-end hands it over.
 #[derive(Clone, Copy)]
@@ -155,6 +158,8 @@ pub struct Vault {
     /// Held over a turn of keys.
     keeper: Mutex<Keeper>,
     ring: RwLock<Arc<Ring>>,
+    #[cfg(feature = "fleet")]
+    aside: Mutex<aside::Aside>,
     fleet: [u8; 32],
 }
 
@@ -192,22 +197,31 @@ impl Vault {
     /// faults.
     pub fn over(journal: Box<dyn Journal>, clock: Arc<dyn Clock>, custody: Custody) -> Result<Self, Fault> {
         let policy = journal.policy().clone();
-        let Custody { keeper, epochs, secrets } = custody;
-        let (serial, mark, fleet) = (secrets.serial, secrets.mark(&epochs)?, secrets.fleet);
-        let mut known = (0, [0; 32]);
-        journal.read(&mut |state| known = (state.keys_serial(), *state.keys_mark()))?;
-        if serial < known.0 {
+        let (held, fleet) = (Named::of(&custody.secrets, &custody.epochs)?, custody.secrets.fleet);
+        let named = Named::by(&*journal)?;
+        if held.serial < named.serial {
             return Err(turn::older_copy());
         }
-        if serial == known.0 && known.0 > 0 && mark != known.1 {
+        if held.serial == named.serial && !held.is_among(&named) {
             return Err(turn::other_keys());
         }
-        let ring = RwLock::new(Arc::new(Ring::new(&policy, secrets, epochs, Arc::new([]))?));
-        let vault = Vault { policy, journal, clock, keeper: Mutex::new(keeper), ring, fleet };
-        if serial > known.0 {
+        let ring = Ring::new(&policy, custody.secrets, custody.epochs, Arc::new([]))?;
+        let vault = Vault {
+            policy,
+            journal,
+            clock,
+            keeper: Mutex::new(custody.keeper),
+            ring: RwLock::new(Arc::new(ring)),
+            #[cfg(feature = "fleet")]
+            aside: Mutex::new(custody.aside),
+            fleet,
+        };
+        if held.serial > named.serial {
             // A turn was cut short between the keys and the journal (V7).
-            vault.commit_turn(Command::TurnKeys { serial, mark })?;
+            vault.commit_turn(held.command())?;
         }
+        #[cfg(feature = "fleet")]
+        vault.clear_aside();
         Ok(vault)
     }
 

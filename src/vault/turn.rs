@@ -2,7 +2,7 @@
 //!
 //! | id | invariant |
 //! |---|---|
-//! | V7 | new keys are durable, then in the journal by their serial number and mark, and only then in use; an older copy of them is never used again, and of two vaults that turn keys at once one is refused |
+//! | V7 | new keys are durable (in a fleet on a majority, V17), then in the journal by their serial number and mark, and only then in use; an older copy of them is never used again, and of two vaults that turn keys at once one is refused |
 //! | V8 | a key is kept while anything may still need it: a ticket's until its tickets are over, a record's while a record names it, an epoch's until nothing sealed under it is left in state or journal |
 //! | V9 | a batch begins and ends under the keys of one moment |
 
@@ -16,6 +16,7 @@ use super::custody::Keeper;
 use super::keys::{FleetSecrets, IN_USE, Numbered, no_number, with_one_more, with_server};
 use super::ring::{Bundles, Ring};
 use crate::error::{Fault, Refusal};
+use crate::journal::Journal;
 use crate::ledger::{Command, Verdict};
 use crate::wrap::EpochKeys;
 
@@ -101,6 +102,37 @@ pub struct TicketKeyStatus {
     pub until_s: Option<u64>,
 }
 
+/// What a journal says of keys: their serial number, and what tells them from others of that number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) serial: u32,
+    pub(super) mark: [u8; 32],
+}
+
+impl Named {
+    /// What it would say of these.
+    pub(super) fn of(secrets: &FleetSecrets, epochs: &EpochKeys) -> Result<Self, Fault> {
+        Ok(Named { serial: secrets.serial, mark: secrets.mark(epochs)? })
+    }
+
+    /// What it says, at a confirmed index.
+    pub(super) fn by(journal: &dyn Journal) -> Result<Self, Fault> {
+        let mut named = Named { serial: 0, mark: [0; 32] };
+        journal.read(&mut |state| named = Named { serial: state.keys_serial(), mark: *state.keys_mark() })?;
+        Ok(named)
+    }
+
+    /// Whether these are keys of which the journal knows, which names none before the first turn.
+    pub(super) fn is_among(&self, named: &Named) -> bool {
+        self == named || (self.serial == 0 && named.serial == 0)
+    }
+
+    /// What has the journal name them.
+    pub(super) fn command(self) -> Command {
+        Command::TurnKeys { serial: self.serial, mark: self.mark }
+    }
+}
+
 impl Vault {
     /// Turns a kind of key, and returns the new one's number. Requests go on meanwhile. Where it fails before the new
     /// keys are in use, the old ones stay; what was begun is finished by the next turn, or by opening the vault.
@@ -119,7 +151,7 @@ impl Vault {
     /// # Errors
     /// The faults of root key source, key store and journal; [`Fault::Randomness`].
     pub fn rotate(&self, turn: Turn) -> Result<u32, Fault> {
-        let keeper = self.keeper();
+        let keeper = self.keeper_to_turn()?;
         let ring = self.ring();
         let mut secrets = ring.secrets.next()?;
         let mut epochs = Arc::clone(&ring.epochs);
@@ -178,7 +210,7 @@ impl Vault {
     /// # Errors
     /// [`Fault::Key`] if they are not held or are retired; else as [`Vault::rotate`].
     pub fn enrol_under(&self, number: u16) -> Result<(), Fault> {
-        let keeper = self.keeper();
+        let keeper = self.keeper_to_turn()?;
         let ring = self.ring();
         let mut retired = false;
         self.journal.read(&mut |state| retired = number < state.key_min())?;
@@ -274,7 +306,7 @@ impl Vault {
 
     /// Drops the keys that nothing needs any more (V8), and finishes what a crash cut short.
     pub(super) fn drop_unused_keys(&self) -> Result<(), Fault> {
-        let keeper = self.keeper();
+        let keeper = self.keeper_to_turn()?;
         let ring = self.ring();
         let (mut time_s, mut key_min, mut named) = (0, 0, BTreeSet::new());
         self.journal.read(&mut |state| {
@@ -330,20 +362,40 @@ impl Vault {
         secrets: Box<FleetSecrets>,
         epochs: Arc<EpochKeys>,
     ) -> Result<(), Fault> {
-        let (serial, mark) = (secrets.serial, secrets.mark(&epochs)?);
         let sealed = secrets.seal(&epochs)?;
         // Made ready first: what cannot be used is not kept.
         let ring = Ring::new(&self.policy, secrets, epochs, self.bundles())?;
-        let before = keeper.store.read()?;
+        #[cfg(feature = "fleet")]
+        self.hand_round(keeper, &ring)?;
         keeper.store.write(&sealed)?;
-        let turned = self.commit_turn(Command::TurnKeys { serial, mark });
-        if let (Err(Fault::Key(_)), Some(before)) = (&turned, before) {
-            // Another vault of the fleet was first. These are nobody's keys.
-            keeper.store.write(&before)?;
+        if self.settle(keeper, ring)? { Ok(()) } else { Err(older_copy()) }
+    }
+
+    /// Has the journal name keys that are in the store, and uses them. Where another vault of the fleet was first they are
+    /// nobody's, and those of before are put back; whether it was not.
+    fn settle(&self, keeper: &Keeper, ring: Ring) -> Result<bool, Fault> {
+        match self.commit_turn(Named::of(&ring.secrets, &ring.epochs)?.command()) {
+            Ok(()) => self.put(ring),
+            Err(Fault::Key(_)) => {
+                let before = self.ring();
+                keeper.store.write(&before.secrets.seal(&before.epochs)?)?;
+                return Ok(false);
+            }
+            Err(fault) => return Err(fault),
         }
-        turned?;
-        self.put(ring);
-        Ok(())
+        #[cfg(feature = "fleet")]
+        self.clear_aside();
+        Ok(true)
+    }
+
+    /// Finishes a turn that is in the store, and of which is not known whether the journal took it; whether there was one, and
+    /// it has.
+    pub(super) fn finish(&self, keeper: &Keeper) -> Result<bool, Fault> {
+        let (epochs, secrets) = keeper.held()?;
+        if secrets.serial <= self.ring().secrets.serial {
+            return Ok(false);
+        }
+        self.settle(keeper, Ring::new(&self.policy, secrets, epochs, self.bundles())?)
     }
 
     pub(super) fn commit_turn(&self, command: Command) -> Result<(), Fault> {
@@ -375,6 +427,13 @@ impl Vault {
     /// The bundles of this moment.
     pub(super) fn bundles(&self) -> Bundles {
         Arc::clone(&self.ring().bundles)
+    }
+
+    /// The places of the keys, for a turn: what was begun before is finished first.
+    pub(super) fn keeper_to_turn(&self) -> Result<MutexGuard<'_, Keeper>, Fault> {
+        let keeper = self.keeper();
+        self.finish(&keeper)?;
+        Ok(keeper)
     }
 
     /// The places of the keys: one turn at a time.

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use front::server::{FrontEnd, Room};
+use front::server::{FrontEnd, Room, Stop};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use strongroom::account::AccountId;
 use strongroom::ledger::Policy;
@@ -45,7 +45,8 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         runtime.spawn(async move {
-            front::server::serve(listener, front_end, Room { connections: 64, of_address: 64 }).await.unwrap();
+            let mut stop = Stop::listen().unwrap();
+            front::server::serve(listener, front_end, Room { connections: 64, of_address: 64 }, &mut stop).await;
         });
         Server { address, vault, admission, _runtime: runtime }
     }

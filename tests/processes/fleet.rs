@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use strongroom::journal::Journal;
 use strongroom::ledger::{Policy, State};
 use tokio::runtime::Runtime;
 
+use crate::ports::port;
 use crate::relay::{Relay, Way};
 use crate::site::Site;
 
@@ -47,19 +47,6 @@ pub(crate) struct Processes {
     born: u64,
     /// The newest version that the builds read which members are started on.
     newest: u8,
-}
-
-/// Ports that were free a moment ago.
-fn ports() -> std::io::Result<[u16; 3]> {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = match listener {
-            Ok(listener) => listener.local_addr()?.port(),
-            Err(error) => return Err(error.kind().into()),
-        };
-    }
-    Ok(ports)
 }
 
 impl Processes {
@@ -162,7 +149,7 @@ impl Processes {
     fn born(&mut self, runtime: &Runtime) -> Outcome<u64> {
         self.born += 1;
         let number = self.born;
-        let [people, operations, links] = ports()?;
+        let [people, operations, links] = [(); 3].map(|()| port(&[]));
         let (name, folder) = (format!("127.0.0.1:{links}"), self.folder_of(number).display().to_string());
         let told =
             self.told(&["fleet", "member", "--folder", &folder, "--number", &number.to_string(), "--name", &name])?;
@@ -252,6 +239,12 @@ impl Processes {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Ends a member, and whatever it had.
+    pub(crate) fn lose(&mut self, number: u64) -> Outcome<()> {
+        self.end(number, Signal::SIGKILL)?;
+        Ok(std::fs::remove_dir_all(self.folder_of(number))?)
     }
 
     /// No member has ended by itself.
@@ -363,7 +356,9 @@ impl Processes {
         let numbers: Vec<_> = self.named.keys().map(u64::to_string).collect();
         let settled = format!("{} vote: {}; a majority is 3;", numbers.len(), numbers.join(", "));
         self.wait_until_it_shows(&settled)?;
-        self.end(leaves, Signal::SIGTERM)?;
+        if self.members[&leaves].process.is_some() {
+            self.end(leaves, Signal::SIGTERM)?;
+        }
         self.members.remove(&leaves);
         self.relays.retain(|(from, to), _| ![from, to].contains(&&leaves));
         Ok(())

@@ -28,6 +28,7 @@ mod life;
 #[path = "../soak/people.rs"]
 #[allow(dead_code, reason = "the soak asks it for more")]
 mod people;
+mod ports;
 mod relay;
 mod shown;
 #[path = "../../src/bin/strongroom/fleet/site.rs"]
@@ -73,11 +74,12 @@ enum Fault {
     Slow,
     Turned,
     Replaced,
+    Lost,
     Upgraded,
 }
 
 impl Fault {
-    const TABLE: [(Fault, u64, &str); 11] = [
+    const TABLE: [(Fault, u64, &str); 12] = [
         (Fault::LeaderKilled, 4, "the leader killed"),
         (Fault::TwoKilled, 3, "two members killed at once"),
         (Fault::Terminated, 2, "a member told to stop, and started again"),
@@ -88,6 +90,7 @@ impl Fault {
         (Fault::Slow, 2, "every message late by up to 60 ms"),
         (Fault::Turned, 2, "keys turned at one member"),
         (Fault::Replaced, 1, "a member replaced by another, by a statement of both signers"),
+        (Fault::Lost, 1, "a member lost with its disk as soon as keys had turned at it, and replaced"),
         (Fault::Upgraded, 1, "every member brought to a newer build, one after the other"),
     ];
 
@@ -264,6 +267,13 @@ fn round(
         }
         Fault::Replaced => {
             fleet.wait_until_it_stands()?;
+            fleet.replace(one, runtime)?;
+            serve.send_replace(Serving::Fleet(fleet.doors()));
+        }
+        Fault::Lost => {
+            fleet.wait_until_it_stands()?;
+            fleet.rotate(one, "epoch")?;
+            fleet.lose(one)?;
             fleet.replace(one, runtime)?;
             serve.send_replace(Serving::Fleet(fleet.doors()));
         }

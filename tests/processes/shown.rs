@@ -1,7 +1,6 @@
 //! What the README and `examples/fleet.sh` show: a fleet made and run by one command, and the whole story, step by step.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -12,15 +11,10 @@ const REPLICAS: u16 = 3;
 /// Members of the story, and one number more.
 const PORTS: u16 = 10;
 
-/// A port whose neighbours, and those a hundred and two hundred above, were free a moment ago.
+/// A port whose neighbours, and those a hundred and two hundred above, are free.
 fn port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let all = (0..PORTS).flat_map(|it| [0, 100, 200].map(|more| port.saturating_add(it + more)));
-        if port < 60_000 && all.map(|it| TcpListener::bind(("127.0.0.1", it))).all(|it| it.is_ok()) {
-            return port;
-        }
-    }
+    let neighbours: Vec<_> = (0..PORTS).flat_map(|it| [0, 100, 200].map(|more| it + more)).collect();
+    crate::ports::port(&neighbours)
 }
 
 fn up(folder: &Path, port: u16) -> (Child, BufReader<ChildStdout>) {

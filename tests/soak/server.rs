@@ -25,7 +25,7 @@ use strongroom::wrap::FileRoot;
 use tokio::net::TcpListener;
 
 use crate::disk::{Mood, Moody, MoodyAnchor};
-use crate::front::server::{FrontEnd, Room, serve, sweep};
+use crate::front::server::{FrontEnd, Room, Stop, serve, sweep};
 
 /// So small that checkpoints are always being written.
 const CHECKPOINT_BYTES: u64 = 256 << 10;
@@ -144,6 +144,7 @@ async fn serve_until_told(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         admits_anybody: None,
         vault: vault.clone(),
     };
+    let mut stop = Stop::listen()?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening {}", listener.local_addr()?.port());
     std::io::stdout().flush()?;
@@ -154,7 +155,7 @@ async fn serve_until_told(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     if !hasty {
         std::thread::spawn(move || turn_keys(&vault));
     }
-    serve(listener, front_end, Room { connections: CONNECTIONS, of_address }).await?;
+    serve(listener, front_end, Room { connections: CONNECTIONS, of_address }, &mut stop).await;
     tokio::task::spawn_blocking(move || queue.close()).await?;
     Ok(())
 }

@@ -101,6 +101,8 @@ impl Replica {
             Request::Members => Reply::Members(self.addresses()),
             Request::Prove => Reply::Proof(self.proof_of(self.0.number)),
             Request::Keys { public_key } => self.hand_keys(from, public_key).await,
+            Request::ChannelKey => self.tell_channel_key(),
+            Request::Keep { sealed } => self.keep(from, sealed).await,
             Request::CheckpointEnds { vote } => self.receive_end(from, *vote).await,
         }
     }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use answer::Receiving;
 pub use begin::{found, found_on, join, join_on};
-pub use keys::Hands;
+pub use keys::KeyHolder;
 pub use refound::{Backup, Survey, refound, refound_on, survey, survey_on};
 
 use super::clocks::Clocks;
@@ -155,7 +155,7 @@ pub(super) struct Shared {
     /// Members that were named to this replica while it heard no leader.
     told: Mutex<BTreeMap<u64, Address>>,
     /// The vault beside it, which may hand keys to members.
-    hands: Mutex<Option<Hands>>,
+    holder: Mutex<Option<Arc<dyn KeyHolder>>>,
     /// Whether it is to lead no more.
     drained: AtomicBool,
     /// When it last heard a leader.
@@ -231,7 +231,7 @@ impl Replica {
             confirms,
             arriving: tokio::sync::Mutex::default(),
             told: Mutex::new(told),
-            hands: Mutex::default(),
+            holder: Mutex::default(),
             drained: AtomicBool::new(false),
             heard: Mutex::default(),
             tasks: Mutex::default(),
@@ -251,7 +251,7 @@ impl Replica {
     /// Stops it. What it has acknowledged is on its disk; its files are closed once this and every handle are gone.
     pub async fn stop(&self) {
         self.0.machine.close();
-        *self.0.hands.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.holder.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             task.abort();

@@ -52,6 +52,8 @@ pub struct Survey {
     pub signers: Option<Signers>,
     /// Serial number of the keys that the fleet had turned to: who hands keys to the members must have these.
     pub keys_serial: u32,
+    /// What tells them from others of that number.
+    pub keys_mark: [u8; 32],
 }
 
 /// Tells what the files of a stopped member hold, or a copy of them: of the member that was `number`. A survivor's own anchor
@@ -92,6 +94,7 @@ pub fn survey_on(
             time_s: 0,
             signers: None,
             keys_serial: 0,
+            keys_mark: [0; 32],
         };
         machine.look(&mut |state| {
             survey.restores = state.restores();
@@ -99,7 +102,7 @@ pub fn survey_on(
             survey.accounts = state.accounts().count() as u64;
             survey.time_s = state.time_s();
             survey.signers = state.signers().copied();
-            survey.keys_serial = state.keys_serial();
+            (survey.keys_serial, survey.keys_mark) = (state.keys_serial(), *state.keys_mark());
         })?;
         Ok(survey)
     })

@@ -144,6 +144,8 @@ async fn said() -> Vec<(&'static str, Said)> {
             "keys",
             (vec![(2, Request::Keys { public_key: Box::new([5; PUBLIC_KEY_LEN]) })], Reply::Refused(Refused::Busy)),
         ),
+        ("channel-key", (vec![(2, Request::ChannelKey)], Reply::Refused(Refused::Busy))),
+        ("keep", (vec![(2, Request::Keep { sealed: vec![1; 100] })], Reply::Refused(Refused::Busy))),
         ("stranger", (vec![(9, Request::Members)], Reply::Refused(Refused::Foreign))),
         ("checkpoint", (carries, Reply::Installed(vote(true)))),
     ]

@@ -1,53 +1,71 @@
 //! Three vaults over one fleet: a person may turn to any of them at every step.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Runtime;
 
 use super::person::Person;
+use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
 use crate::fleet::tests::{Fleet, addresses, founding, recipient, signers};
-use crate::journal::{Journal, SystemClock};
-use crate::ledger::Signers;
+use crate::journal::{Committed, Journal, Seal, SystemClock};
+use crate::ledger::{Command, Policy, Signers, State};
 use crate::protocol::{Reply, Request};
 use crate::session::Recipient;
-use crate::vault::{Custody, FileKeyStore, KeyStore, MemberRoot, MemoryKeyStore, Receiver, Turn, Vault};
-use crate::wrap::{FileRoot, MemoryRoot, RootSource};
+use crate::vault::{Custody, KeyStore, MemberRoot, MemoryKeyStore, Receiver, Turn, Vault};
+use crate::wrap::{MemoryRoot, RootSource, Sealed};
 
 struct Sites {
     runtime: Runtime,
     fleet: Fleet,
-    vaults: Vec<Vault>,
-    _folder: tempfile::TempDir,
+    vaults: Vec<Arc<Vault>>,
+    kept: Vec<Kept>,
+    /// Where the keys were drawn.
+    drawn: Custody,
 }
 
 impl Sites {
-    /// A vault over this replica.
-    fn vault(&self, number: u64, custody: Custody) -> Result<Vault, Fault> {
-        let journal = crate::fleet::Fleet::new(self.fleet.replica(number), Arc::new(self.runtime.handle().clone()));
-        Vault::over(Box::new(journal), Arc::new(SystemClock::new(300).unwrap()), custody)
+    fn journal(&self, number: u64) -> crate::fleet::Fleet {
+        crate::fleet::Fleet::new(self.fleet.replica(number), Arc::new(self.runtime.handle().clone()))
+    }
+
+    /// A vault over this replica, which holds keys for the others.
+    fn vault(&self, number: u64, custody: Custody) -> Result<Arc<Vault>, Fault> {
+        let journal = self.journal(number);
+        let vault = Vault::over(Box::new(journal.clone()), Arc::new(SystemClock::new(300).unwrap()), custody)?;
+        let vault = Arc::new(vault);
+        vault.hold_keys(&journal, &Arc::new(recipient(number)));
+        Ok(vault)
     }
 }
 
-/// Vaults 1 to 3, which have the same keys.
+/// Vaults 1 to 3, each with the keys that it was handed.
 fn sites() -> Sites {
     let runtime = Runtime::new().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let custody = |first: bool| {
-        let root = Box::new(FileRoot::create(folder.path().join("root")).unwrap());
-        let keys = Box::new(FileKeyStore::new(folder.path().join("keys")));
-        if first { Custody::create(root, keys) } else { Custody::open(root, keys) }
-    };
-    let id = *custody(true).unwrap().fleet();
+    let source = Kept::default();
+    let drawn = Custody::create(Box::new(Arc::clone(&source.own)), Box::new(Arc::clone(&source.store))).unwrap();
+    let id = *drawn.fleet();
     let fleet = runtime.block_on(Fleet::by(3, Arc::new(SystemClock::new(300).unwrap()), id));
     runtime.block_on(fleet.leader(None));
-    let custodies: Vec<_> = (1..=3).map(|_| custody(false).unwrap()).collect();
-    let mut sites = Sites { runtime, fleet, vaults: Vec::new(), _folder: folder };
-    for (number, custody) in (1..).zip(custodies) {
+    let note = founding(id, 3);
+    let mut sites = Sites { runtime, fleet, vaults: Vec::new(), kept: Vec::new(), drawn };
+    for number in 1..=3 {
+        let kept = Kept::default();
+        let sealed = sites.drawn.hand_over(&note, Some(&both()), number, recipient(number).public_key()).unwrap();
+        let to = Receiver { fleet: id, member: number };
+        let custody = kept.receive(&sealed, &to, &recipient(number)).unwrap();
         let vault = sites.vault(number, custody).unwrap();
         sites.vaults.push(vault);
+        sites.kept.push(kept);
     }
     sites
+}
+
+/// The public keys of those whose statements are obeyed.
+fn both() -> Signers {
+    let [auditor, operator] = signers().map(|it| *it.verifying_key().as_bytes());
+    Signers { auditor, operator }
 }
 
 #[test]
@@ -106,6 +124,7 @@ struct Kept {
     own: Arc<MemoryRoot>,
     epochs: Arc<MemoryKeyStore>,
     store: Arc<MemoryKeyStore>,
+    aside: Arc<MemoryKeyStore>,
 }
 
 impl Kept {
@@ -114,11 +133,13 @@ impl Kept {
     }
 
     fn receive(&self, sealed: &[u8], to: &Receiver, recipient: &Recipient) -> Result<Custody, Fault> {
-        Custody::receive(sealed, to, recipient, self.root(), Box::new(Arc::clone(&self.store)))
+        let custody = Custody::receive(sealed, to, recipient, self.root(), Box::new(Arc::clone(&self.store)))?;
+        Ok(custody.keeping_aside(Box::new(Arc::clone(&self.aside))))
     }
 
     fn open(&self) -> Result<Custody, Fault> {
-        Custody::open(Box::new(self.root()), Box::new(Arc::clone(&self.store)))
+        let custody = Custody::open(Box::new(self.root()), Box::new(Arc::clone(&self.store)))?;
+        Ok(custody.keeping_aside(Box::new(Arc::clone(&self.aside))))
     }
 }
 
@@ -148,11 +169,7 @@ fn v13_fleet_hands_its_keys_to_a_member_that_both_have_named() {
     }
     let custody = kept.receive(&sealed, &to, &joins).unwrap();
     assert!(matches!(kept.receive(&sealed, &to, &joins), Err(Fault::Storage(_))), "keys are not replaced");
-    let first = Custody::open(
-        Box::new(FileRoot::create(sites._folder.path().join("root")).unwrap()),
-        Box::new(FileKeyStore::new(sites._folder.path().join("keys"))),
-    );
-    assert!(bool::from(custody.journal_key().ct_eq(first.unwrap().journal_key().expose())), "the fleet's own");
+    assert!(bool::from(custody.journal_key().ct_eq(sites.drawn.journal_key().expose())), "the fleet's own");
     drop(custody);
 
     // It opens them again by itself, joins, and answers.
@@ -173,8 +190,7 @@ fn v13_fleet_founders_have_their_keys_from_where_they_were_drawn() {
     let drawn = Custody::create(Box::new(Arc::clone(&source.own)), Box::new(Arc::clone(&source.store))).unwrap();
     let id = *drawn.fleet();
     let note = founding(id, 3);
-    let [auditor, operator] = signers().map(|it| *it.verifying_key().as_bytes());
-    let both = Signers { auditor, operator };
+    let both = both();
     let hand =
         |signers: Option<&Signers>, member, key| drawn.hand_over(&note, signers, member, recipient(key).public_key());
     assert!(matches!(hand(Some(&both), 4, 4), Err(Fault::Key(_))), "it does not name 4");
@@ -217,9 +233,8 @@ fn v14_fleet_takes_keys_that_have_turned_elsewhere_and_none_that_are_older() {
     assert!(matches!(four.take_keys(&turned, 4, &joins), Err(Fault::Key(_))), "once");
     // Who turns keys without having heard that another has is refused, and what it had begun was never in use.
     one.rotate(Turn::Epoch).unwrap();
-    let held = kept.store.read().unwrap();
     assert!(matches!(four.rotate(Turn::Epoch), Err(Fault::Key(_))));
-    assert_eq!(kept.store.read().unwrap(), held, "it keeps what it had");
+    assert_eq!(kept.open().unwrap().serial(), 2, "it keeps what it had");
     let begun = kept.root().derive(3).unwrap();
     person.enrol(one, "right", b"secret");
     four.take_keys(&one.hand_over(4, joins.public_key()).unwrap(), 4, &joins).unwrap();
@@ -245,7 +260,9 @@ fn v14_fleet_takes_keys_that_have_turned_elsewhere_and_none_that_are_older() {
 fn v15_fleet_keys_that_turn_at_one_are_at_the_others_and_at_who_was_away() {
     let mut sites = sites();
     let note = sites.fleet.next_statement(1, &addresses(1..=4), &signers());
-    let one = Arc::new(sites.vaults.remove(0));
+    drop(sites.vaults.remove(0));
+    let clock = || Arc::new(SystemClock::new(300).unwrap());
+    let one = Vault::over(Box::new(sites.journal(1)), clock(), sites.kept[0].open().unwrap()).map(Arc::new).unwrap();
     one.obey(&note).unwrap();
     let (joins, kept, away) = (recipient(4), Kept::default(), Kept::default());
     let to = Receiver { fleet: *one.fleet(), member: 4 };
@@ -258,9 +275,9 @@ fn v15_fleet_keys_that_turn_at_one_are_at_the_others_and_at_who_was_away() {
         fleet.join(4, &note).await.unwrap();
         fleet.settled_on(&[1, 2, 3, 4]).await;
     });
-    let journal =
-        |number| crate::fleet::Fleet::new(sites.fleet.replica(number), Arc::new(sites.runtime.handle().clone()));
-    let four = sites.vault(4, kept.open().unwrap()).unwrap();
+    let journal = |number| sites.journal(number);
+    let keeps_nothing = Custody::open(Box::new(kept.root()), Box::new(Arc::clone(&kept.store))).unwrap();
+    let four = sites.vault(4, keeps_nothing).unwrap();
     assert_eq!(four.follow_keys(&journal(4), &joins), Ok(false), "there are none that are newer");
 
     one.rotate(Turn::Tickets).unwrap();
@@ -272,7 +289,7 @@ fn v15_fleet_keys_that_turn_at_one_are_at_the_others_and_at_who_was_away() {
     // What the vault knows of the turn is what its own replica has applied.
     journal(4).read(&mut |_| ()).unwrap();
     assert!(matches!(four.follow_keys(&journal(4), &joins), Err(Fault::Unsettled(_))), "nobody hands keys over yet");
-    one.hand_keys(&journal(1));
+    one.hold_keys(&journal(1), &Arc::new(recipient(1)));
     assert!(matches!(four.follow_keys(&journal(4), &recipient(5)), Err(Fault::Unsettled(_))), "to another key");
     assert_eq!(four.follow_keys(&journal(4), &joins), Ok(true));
     assert_eq!(four.follow_keys(&journal(4), &joins), Ok(false));
@@ -293,4 +310,153 @@ fn v15_fleet_keys_that_turn_at_one_are_at_the_others_and_at_who_was_away() {
     let mut custody = late.receive(&sealed, &to, &joins).unwrap();
     drop(one);
     assert!(matches!(custody.follow_keys(&journal(4), &joins), Err(Fault::Unsettled(_))));
+}
+
+#[test]
+fn v17_fleet_keys_that_turned_outlive_the_vault_that_turned_them() {
+    let mut sites = sites();
+    let (one, person) = (sites.vaults.remove(0), Person::new("fleet"));
+    one.rotate(Turn::Tickets).unwrap();
+    one.rotate(Turn::Epoch).unwrap();
+    person.enrol(&one, "right", b"secret");
+    // It and its disk are gone before any other has asked it for anything.
+    drop(one);
+    sites.runtime.block_on(async {
+        sites.fleet.stop(1).await;
+        sites.fleet.leader(Some(1)).await;
+    });
+    let two = sites.vaults.remove(0);
+    assert_eq!(two.follow_keys(&sites.journal(2), &recipient(2)), Ok(true));
+    assert_eq!(person.recover(&two, "right").unwrap(), b"secret", "sealed under the epoch that is new");
+    assert_eq!(two.follow_keys(&sites.journal(2), &recipient(2)), Ok(false));
+    assert_eq!(two.keys().unwrap().login_tickets.len(), 2);
+    // One that was killed meanwhile opens with them, by what is on its own disk: of the others it trusts nobody here.
+    drop(sites.vaults.remove(0));
+    assert!(
+        matches!(sites.vault(3, sites.kept[2].open().unwrap()), Err(Fault::Key(_))),
+        "older than the journal knows"
+    );
+    let mut custody = sites.kept[2].open().unwrap();
+    assert_eq!(custody.take_kept(2, &[0; 32]), Ok(false), "the journal names others");
+    assert_eq!(custody.follow_keys(&sites.journal(3), &recipient(5)), Ok(true));
+    let three = sites.vault(3, custody).unwrap();
+    assert_eq!(person.recover(&three, "right").unwrap(), b"secret");
+    // What is over is not kept, and what is in use is.
+    for kept in &sites.kept[1..] {
+        let custody = kept.open().unwrap();
+        assert_eq!(custody.serial(), 2);
+        let empty = custody.epochs.open_blob("keys aside", &kept.aside.read().unwrap().unwrap()).unwrap();
+        assert_eq!(empty.expose().len(), 1, "nothing but its version");
+    }
+}
+
+#[test]
+fn v17_fleet_turns_no_keys_that_fewer_than_a_majority_keep() {
+    let mut sites = sites();
+    let one = sites.vaults.remove(0);
+    let rest = std::mem::take(&mut sites.vaults);
+    drop(rest);
+    let named = |vault: &Vault| {
+        let mut serial = None;
+        vault.read(&mut |state| serial = Some(state.keys_serial())).unwrap();
+        serial.unwrap()
+    };
+    assert!(matches!(one.rotate(Turn::Tickets), Err(Fault::Unsettled(_))), "the others have no vault that keeps them");
+    assert_eq!((named(&one), one.keys().unwrap().serial, sites.kept[0].open().unwrap().serial()), (0, 0, 0));
+    // A vault that has no place for them does not count either.
+    let bare = Custody::open(Box::new(sites.kept[1].root()), Box::new(Arc::clone(&sites.kept[1].store))).unwrap();
+    let two = sites.vault(2, bare).unwrap();
+    assert!(matches!(one.rotate(Turn::Tickets), Err(Fault::Unsettled(_))));
+    drop(two);
+    let _two = sites.vault(2, sites.kept[1].open().unwrap()).unwrap();
+    one.rotate(Turn::Tickets).unwrap();
+    assert_eq!((named(&one), one.keys().unwrap().serial), (1, 1));
+}
+
+#[test]
+fn v17_fleet_of_two_turns_at_once_one_is_refused_and_all_have_the_other() {
+    let sites = sites();
+    let [one, two, three] = &sites.vaults[..] else { panic!("three vaults") };
+    one.rotate(Turn::Epoch).unwrap();
+    assert!(matches!(two.rotate(Turn::Epoch), Err(Fault::Key(_))), "it has not heard of the other");
+    let person = Person::new("fleet");
+    person.enrol(one, "right", b"secret");
+    for (number, vault) in [(2, two), (3, three)] {
+        assert_eq!(vault.follow_keys(&sites.journal(number), &recipient(number)), Ok(true));
+        assert_eq!(person.recover(vault, "right").unwrap(), b"secret");
+    }
+    assert_eq!(two.rotate(Turn::Tickets), Ok(2), "and now it may");
+}
+
+/// The fleet's journal, which this member does not reach for a while.
+struct Unreached(crate::fleet::Fleet);
+
+impl Journal for Unreached {
+    fn commit(&self, _: u64, _: Vec<Command>) -> Result<Vec<Committed>, Fault> {
+        Err(Fault::Unsettled("the test's doing".to_owned()))
+    }
+    fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.0.read(look)
+    }
+    fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
+        self.0.sealed(account, generation)
+    }
+    fn keep_elsewhere(&self, seal: &mut Seal<'_>) -> Result<(), Fault> {
+        self.0.keep_elsewhere(seal)
+    }
+    fn policy(&self) -> &Policy {
+        self.0.policy()
+    }
+}
+
+/// A place of keys that takes so many more writes.
+struct Brittle(Arc<MemoryKeyStore>, Arc<AtomicUsize>);
+
+impl KeyStore for Brittle {
+    fn read(&self) -> Result<Option<Vec<u8>>, Fault> {
+        self.0.read()
+    }
+
+    fn write(&self, sealed: &[u8]) -> Result<(), Fault> {
+        let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map_err(|_| Fault::Storage("the test's doing".to_owned()))?;
+        self.0.write(sealed)
+    }
+}
+
+#[test]
+fn v17_fleet_member_killed_in_a_turn_that_another_was_before_comes_back_with_the_others() {
+    let mut sites = sites();
+    drop(sites.vaults.remove(1));
+    let kept = &sites.kept[1];
+    let clock = Arc::new(SystemClock::new(300).unwrap());
+    let two = Vault::over(Box::new(Unreached(sites.journal(2))), clock, kept.open().unwrap()).map(Arc::new).unwrap();
+    two.hold_keys(&sites.journal(2), &Arc::new(recipient(2)));
+    assert!(matches!(two.rotate(Turn::Epoch), Err(Fault::Unsettled(_))));
+    assert_eq!(kept.open().unwrap().serial(), 1, "on its disk, and not yet in the journal");
+    sites.vaults[0].rotate(Turn::Epoch).unwrap();
+    let person = Person::new("fleet");
+    person.enrol(&sites.vaults[0], "right", b"secret");
+    drop(two);
+    assert!(matches!(sites.vault(2, kept.open().unwrap()), Err(Fault::Key(_))), "they are not those of the journal");
+    // Killed again in the middle of it, it leaves what can be opened: before the store is made to open without what was begun,
+    // before the epochs are there, and before the rest is.
+    let open = |writes: usize| {
+        let left = Arc::new(AtomicUsize::new(writes));
+        let brittle = |store: &Arc<MemoryKeyStore>| Box::new(Brittle(Arc::clone(store), Arc::clone(&left)));
+        let root = MemberRoot::new(Box::new(Arc::clone(&kept.own)), brittle(&kept.epochs));
+        let custody = Custody::open(Box::new(root), brittle(&kept.store)).unwrap();
+        custody.keeping_aside(Box::new(Arc::clone(&kept.aside)))
+    };
+    let follow = |custody: &mut Custody| custody.follow_keys(&sites.journal(2), &recipient(2));
+    let newest = || (kept.root().epochs().unwrap(), kept.open().unwrap().epochs.newest());
+    for (writes, left) in [(0, (vec![1, 2], 2)), (1, (vec![1, 2], 1)), (1, (vec![1, 2], 1))] {
+        assert!(follow(&mut open(writes)).is_err());
+        assert_eq!(newest(), left);
+    }
+    let mut custody = open(2);
+    assert_eq!(follow(&mut custody), Ok(true));
+    let two = sites.vault(2, custody).unwrap();
+    assert_eq!(person.recover(&two, "right").unwrap(), b"secret");
+    assert_eq!(person.recover(&sites.vault(2, kept.open().unwrap()).unwrap(), "right").unwrap(), b"secret");
 }

@@ -226,6 +226,63 @@ fn a_record_that_does_not_open_is_told_and_the_others_move() {
     assert_eq!(people[0].recover(&vault, "one").unwrap(), b"secret");
 }
 
+/// A journal that gives batches up, and has taken them all the same or not.
+struct GivesUp {
+    journal: Arc<Memory>,
+    gives_up: Arc<AtomicBool>,
+    takes: bool,
+}
+
+impl Journal for GivesUp {
+    fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
+        if !self.gives_up.load(Ordering::Relaxed) {
+            return self.journal.commit(time_s, commands);
+        }
+        if self.takes {
+            self.journal.commit(time_s, commands)?;
+        }
+        Err(Fault::Unsettled("the test's doing".to_owned()))
+    }
+    fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
+        self.journal.read(look)
+    }
+    fn sealed(&self, account: &crate::account::AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
+        self.journal.sealed(account, generation)
+    }
+    fn policy(&self) -> &Policy {
+        self.journal.policy()
+    }
+}
+
+#[test]
+fn v7_a_turn_that_was_given_up_is_finished_by_the_next_whether_the_journal_took_it_or_not() {
+    for takes in [true, false] {
+        let (place, vault) = Place::new();
+        drop(vault);
+        let gives_up = Arc::new(AtomicBool::new(true));
+        let journal = GivesUp { journal: place.journal.clone(), gives_up: gives_up.clone(), takes };
+        let custody = Custody::open(Box::new(place.root.clone()), Box::new(place.store.clone())).unwrap();
+        let vault = Vault::over(Box::new(journal), place.clock.clone(), custody).unwrap();
+        let person = Person::new("ada");
+        assert!(matches!(vault.rotate(Turn::Tickets), Err(Fault::Unsettled(_))));
+        assert_eq!(
+            vault.keys().unwrap().login_tickets.len(),
+            1,
+            "what is not known to be in the journal is not in use"
+        );
+        gives_up.store(false, Ordering::Relaxed);
+        person.enrol(&vault, "one", b"secret");
+        assert_eq!(vault.rotate(Turn::Epoch), Ok(2));
+        let keys = vault.keys().unwrap();
+        assert_eq!((keys.serial, keys.login_tickets.len(), keys.epochs.len()), (2, 2, 2), "both turns, taken: {takes}");
+        let mut named = 0;
+        vault.read(&mut |state| named = state.keys_serial()).unwrap();
+        assert_eq!(named, 2);
+        drop(vault);
+        assert_eq!(person.recover(&place.open().unwrap(), "one").unwrap(), b"secret");
+    }
+}
+
 /// A place of keys that fails, or loses what it was told to keep.
 #[derive(Default)]
 struct Failing {

@@ -17,7 +17,7 @@ use strongroom::vault::{Gathering, Queue, Vault};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
-use super::front::server::{self, FrontEnd, Room};
+use super::front::server::{self, FrontEnd, Room, Stop};
 use super::operations::{self, Operated};
 use super::site::Site;
 use crate::bundle::unhex;
@@ -101,6 +101,7 @@ pub(crate) fn run(options: Run) -> Outcome<()> {
 }
 
 async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
+    let mut stop = Stop::listen()?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let tls = site.tls()?;
     let dials = TcpDials::elsewhere(tls.clone(), elsewhere(&options.reach)?);
@@ -123,7 +124,7 @@ async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
     tokio::spawn(axum::serve(operations, operations::router(operated)).into_future());
 
     let ended = tokio::select! {
-        served = answer(&site, &replica, &opened, people, metrics, &options) => served,
+        served = answer(&site, &replica, &opened, people, metrics, &options, &mut stop) => served,
         () = failed(&replica) => Err("the replica has stopped after a failure; the log says which".into()),
     };
     replica.stop().await;
@@ -138,14 +139,18 @@ async fn answer(
     people: TcpListener,
     metrics: PrometheusHandle,
     options: &Run,
+    stop: &mut Stop,
 ) -> Outcome<()> {
     let fleet = Fleet::new(replica.clone(), Arc::new(Handle::current()));
-    let vault = Arc::new(vault(site, &fleet).await?);
+    let vault = tokio::select! {
+        vault = vault(site, &fleet) => Arc::new(vault?),
+        () = stop.told() => return Ok(()),
+    };
     if let (Some(published), Some(pins)) = (&options.published, &options.pins) {
         let mut trust = Trust::new(read_pins(pins)?)?;
         vault.serve_under(&[Published::read(published)?.accept(&mut trust, now_s()?)?])?;
     }
-    vault.hand_keys(&fleet);
+    vault.hold_keys(&fleet, site.recipient());
     opened.set(vault.clone()).ok();
     let (admission, admits_anybody) = admission(options)?;
     let queue = Arc::new(Queue::open(vault.clone(), Gathering::default())?);
@@ -154,13 +159,13 @@ async fn answer(
     let sweeps = tokio::spawn(server::sweep(vault, SWEEP_EVERY));
     tell(&format!("member {}: people are answered on http://{}", site.number, people.local_addr()?))?;
     let room = Room { connections: options.connections, of_address: options.of_address };
-    let served = server::serve(people, front_end, room).await.map_err(|error| error.to_string());
+    server::serve(people, front_end, room, stop).await;
     // Others lead while this one finishes what it has begun.
     replica.drain();
     keys.abort();
     sweeps.abort();
     tokio::task::spawn_blocking(move || queue.close()).await?;
-    Ok(served?)
+    Ok(())
 }
 
 /// The member's vault, once there is a leader, with keys as new as the fleet's.

@@ -34,7 +34,7 @@ pub(crate) struct Site {
     /// Where the others find it, as HOST:PORT.
     pub(crate) name: String,
     link_key: LinkKey,
-    recipient: Recipient,
+    recipient: Arc<Recipient>,
 }
 
 impl Site {
@@ -73,7 +73,7 @@ impl Site {
                 number: u64::from_be_bytes(*number),
                 name: std::str::from_utf8(name).ok()?.to_owned(),
                 link_key: LinkKey::new(&Secret::new(*link)),
-                recipient: Recipient::new(&Secret::new(*channel)),
+                recipient: Arc::new(Recipient::new(&Secret::new(*channel))),
             })
         };
         Ok(read().ok_or_else(|| format!("{}: what it was born with is damaged", folder.display()))?)
@@ -95,7 +95,7 @@ impl Site {
         self.recipient.public_key()
     }
 
-    pub(crate) fn recipient(&self) -> &Recipient {
+    pub(crate) fn recipient(&self) -> &Arc<Recipient> {
         &self.recipient
     }
 
@@ -141,7 +141,7 @@ impl Site {
     /// What its files hold, or a copy of another member's, read with its keys; and the serial number of these.
     pub(crate) fn survey(&self, copy: Option<Backup<'_>>) -> Outcome<(Survey, u32)> {
         let FleetKeys { policy, .. } = self.fleet_keys()?;
-        let custody = self.custody()?;
+        let mut custody = self.custody()?;
         let key = custody.journal_key();
         let survey = match copy {
             Some(Backup { folder, number }) => fleet::survey(folder, number, &policy, &key, None)?,
@@ -150,6 +150,8 @@ impl Site {
                 fleet::survey(&self.folder, self.number, &policy, &key, Some(Arc::new(anchor)))?
             }
         };
+        // What it has kept for a turn that the journal names is its own.
+        custody.take_kept(survey.keys_serial, &survey.keys_mark)?;
         Ok((survey, custody.serial()))
     }
 
@@ -174,7 +176,8 @@ impl Site {
 
     fn custody(&self) -> Outcome<Custody> {
         let (root, store) = self.places()?;
-        Ok(Custody::open(Box::new(root), store)?)
+        let aside = FileKeyStore::new(self.folder.join("aside"));
+        Ok(Custody::open(Box::new(root), store)?.keeping_aside(Box::new(aside)))
     }
 
     /// The fleet's keys, as they were when it took them.
