@@ -37,6 +37,9 @@ pub mod vault;
 pub mod wire;
 pub mod wrap;
 
+#[doc = include_str!("whitepaper.md")]
+pub mod whitepaper {}
+
 /// The code in README.md, compiled.
 #[cfg(all(doctest, feature = "local"))]
 #[doc = include_str!("../README.md")]

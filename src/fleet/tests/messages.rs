@@ -1,5 +1,8 @@
 //! What replicas say to each other, and the rows that they keep.
 
+#[path = "../../../tests/whitepaper/paper.rs"]
+mod paper;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::EntryPayload;
@@ -54,6 +57,8 @@ fn requests() -> Vec<Request> {
         Request::Members,
         Request::Prove,
         Request::Keys { public_key: Box::new([6; 1216]) },
+        Request::ChannelKey,
+        Request::Keep { sealed: vec![7; 80] },
     ]
 }
 
@@ -75,6 +80,8 @@ fn replies() -> Vec<Reply> {
         Reply::Members(super::addresses(1..=3)),
         Reply::Proof([5; 32]),
         Reply::Keys(vec![4; 70]),
+        Reply::ChannelKey(Box::new([3; 1216])),
+        Reply::Kept,
         Reply::Refused(Refused::Members),
     ]
 }
@@ -170,4 +177,62 @@ fn fleet_chain_agrees_with_an_independent_hmac() {
     mac.update(&[3; 32]);
     mac.update(&bytes[..bytes.len() - 32]);
     assert_eq!(mac.finalize().into_bytes()[..32], bytes[bytes.len() - 32..]);
+}
+
+/// The whitepaper's tables of what members say and keep.
+#[test]
+fn fleet_messages_and_rows_are_as_the_whitepaper_says() {
+    let paper = paper::Paper::of_this_crate();
+    let kinds = paper.rows("fleet messages").unwrap();
+    assert_eq!(kinds.iter().map(|row| row[0].parse().unwrap()).collect::<Vec<u8>>(), (1..=12).collect::<Vec<_>>());
+    let mut seen = BTreeSet::new();
+    for request in requests() {
+        let bytes = request.encode(head(99));
+        let name = match &request {
+            Request::Append { .. } => "Append",
+            Request::Vote { .. } => "Vote",
+            Request::Propose { .. } => "Propose",
+            Request::Confirm => "Confirm",
+            Request::CheckpointBegins { .. } => "CheckpointBegins",
+            Request::CheckpointPart { .. } => "CheckpointPart",
+            Request::CheckpointEnds { .. } => "CheckpointEnds",
+            Request::Members => "Members",
+            Request::Prove => "Prove",
+            Request::Keys { .. } => "Keys",
+            Request::ChannelKey => "ChannelKey",
+            Request::Keep { .. } => "Keep",
+        };
+        assert_eq!(kinds[usize::from(bytes[10]) - 1][1], name);
+        seen.insert(name);
+        let fields: [(&str, &[u8]); 5] = [
+            ("version that it is written in", &[NEWEST]),
+            ("newest version that its speaker reads", &[NEWEST]),
+            ("its speaker's clock", &99_u64.to_be_bytes()),
+            ("kind", &bytes[10..11]),
+            ("what the kind has", &bytes[11..]),
+        ];
+        paper.holds("fleet message", &fields, &bytes).unwrap();
+    }
+    assert_eq!(seen.len(), kinds.len());
+
+    let entry = Entry { log_id: to_raft(id(8)), payload: EntryPayload::Normal(batch(b"commands")) };
+    let (written, chain) = row::seal(&Keys::new(&key()), &policy(), &entry, &CHAIN_BEGIN);
+    let number = u64::to_be_bytes;
+    let fields: [(&str, &[u8]); 14] = [
+        ("version", &[1]),
+        ("term", &number(3)),
+        ("leader", &number(2)),
+        ("index", &number(8)),
+        ("kind", &[1]),
+        ("member whose batch it is", &number(4)),
+        ("which of its lives", &number(5)),
+        ("number of the batch in that life", &number(6)),
+        ("second of the batch", &number(77)),
+        ("version that the batch is written in", &[1]),
+        ("commands", &[0, 0, 0, 1]),
+        ("length of the commands", &[0, 0, 0, 8]),
+        ("the commands", b"commands"),
+        ("chain", &chain),
+    ];
+    paper.holds("fleet row", &fields, &written).unwrap();
 }
