@@ -16,8 +16,9 @@ use strongroom::ledger::{Policy, State};
 use tokio::runtime::Runtime;
 
 use crate::ports::port;
-use crate::relay::{Relay, Way};
+use crate::relay::Way;
 use crate::site::Site;
+use crate::wires::Wires;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -38,8 +39,7 @@ struct Member {
 pub(crate) struct Processes {
     folder: PathBuf,
     members: BTreeMap<u64, Member>,
-    /// From whom, to whom.
-    relays: BTreeMap<(u64, u64), Relay>,
+    wires: Wires,
     /// What a statement says of each.
     named: BTreeMap<u64, String>,
     /// How many statements have named members, and how many members there have been.
@@ -51,11 +51,11 @@ pub(crate) struct Processes {
 
 impl Processes {
     /// From the ceremony to members that run.
-    pub(crate) fn found(folder: &Path, count: u64, runtime: &Runtime) -> Outcome<Self> {
+    pub(crate) fn found(folder: &Path, count: u64, wires: Wires, runtime: &Runtime) -> Outcome<Self> {
         let mut fleet = Processes {
             folder: folder.to_owned(),
             members: BTreeMap::new(),
-            relays: BTreeMap::new(),
+            wires,
             named: BTreeMap::new(),
             statements: 0,
             born: 0,
@@ -145,19 +145,17 @@ impl Processes {
         Err(format!("strongroom {}: {}: {told}{wrong}", arguments.join(" "), done.status).into())
     }
 
-    /// A new member's folder, and relays between it and the others; its number.
+    /// A new member's folder, and the ways between it and the others; its number.
     fn born(&mut self, runtime: &Runtime) -> Outcome<u64> {
         self.born += 1;
         let number = self.born;
         let [people, operations, links] = [(); 3].map(|()| port(&[]));
-        let (name, folder) = (format!("127.0.0.1:{links}"), self.folder_of(number).display().to_string());
+        let (name, folder) =
+            (format!("{}:{links}", self.wires.host(number)), self.folder_of(number).display().to_string());
         let told =
             self.told(&["fleet", "member", "--folder", &folder, "--number", &number.to_string(), "--name", &name])?;
-        for (other, member) in &self.members {
-            let to = |port| Relay::to(format!("127.0.0.1:{port}"), runtime);
-            self.relays.insert((*other, number), to(links)?);
-            self.relays.insert((number, *other), to(member.links)?);
-        }
+        let others: Vec<_> = self.members.iter().map(|(other, member)| (*other, member.links)).collect();
+        self.wires.born(number, links, &others, runtime)?;
         self.members.insert(number, Member { process: None, people, operations, links });
         self.named.insert(number, told.trim().to_owned());
         Ok(number)
@@ -196,28 +194,30 @@ impl Processes {
 
     /// Where people are answered.
     pub(crate) fn doors(&self) -> Arc<[String]> {
-        self.members.values().map(|it| format!("http://127.0.0.1:{}", it.people)).collect()
+        self.members.iter().map(|(number, it)| format!("http://{}:{}", self.wires.host(*number), it.people)).collect()
     }
 
     fn operations(&self, number: u64) -> String {
-        format!("http://127.0.0.1:{}", self.members[&number].operations)
+        format!("http://{}:{}", self.wires.host(number), self.members[&number].operations)
     }
 
     pub(crate) fn start(&mut self, number: u64) -> Outcome<()> {
         let log = self.folder.join(format!("member-{number}.log"));
         let log = File::options().create(true).append(true).open(log)?;
-        let member = &self.members[&number];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
-        command.args(["fleet", "run", "--with-parent", "--folder"]).arg(self.folder_of(number));
-        command.arg("--listen").arg(format!("127.0.0.1:{}", member.people));
-        command.arg("--operations").arg(format!("127.0.0.1:{}", member.operations));
-        command.arg("--newest").arg(self.newest.to_string());
-        command.arg("--admit-anybody").arg(self.folder.join("admission.key"));
-        for ((from, to), relay) in &self.relays {
-            if *from == number {
-                command.arg("--reach").arg(format!("{to}={}", relay.address));
-            }
-        }
+        let (member, host) = (&self.members[&number], self.wires.host(number));
+        let arguments = [
+            ("--folder", self.folder_of(number).display().to_string()),
+            ("--listen", format!("{host}:{}", member.people)),
+            ("--operations", format!("{host}:{}", member.operations)),
+            ("--newest", self.newest.to_string()),
+            ("--admit-anybody", self.folder.join("admission.key").display().to_string()),
+        ];
+        let arguments: Vec<_> = ["fleet", "run", "--with-parent"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]))
+            .collect();
+        let mut command = self.wires.command(number, env!("CARGO_BIN_EXE_strongroom"), &arguments);
         let process = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         self.members.get_mut(&number).expect("it was born").process = Some(process);
         Ok(())
@@ -258,14 +258,18 @@ impl Processes {
     }
 
     /// What is wrong with each way.
-    pub(crate) fn ways(&self, way: impl Fn(u64, u64) -> Way) {
-        for ((from, to), relay) in &self.relays {
-            relay.is(way(*from, *to));
-        }
+    pub(crate) fn ways(&self, way: impl Fn(u64, u64) -> Way) -> Outcome<()> {
+        self.wires.are(&self.numbers(), way)
     }
 
-    pub(crate) fn heal(&self) {
-        self.ways(|_, _| Way::Open);
+    pub(crate) fn heal(&self) -> Outcome<()> {
+        self.ways(|_, _| Way::Open)
+    }
+
+    /// What is told of a way is so.
+    pub(crate) fn ways_are_what_they_say(&self) -> Outcome<()> {
+        let [one, other, ..] = self.numbers()[..] else { return Err("two members at least".into()) };
+        self.wires.cut_what_they_say(one, other, self.members[&other].links)
     }
 
     /// Whether the fleet answers, and its table.
@@ -360,13 +364,13 @@ impl Processes {
             self.end(leaves, Signal::SIGTERM)?;
         }
         self.members.remove(&leaves);
-        self.relays.retain(|(from, to), _| ![from, to].contains(&&leaves));
-        Ok(())
+        self.wires.gone(leaves)
     }
 
     /// Tells all to stop.
     pub(crate) fn stop(&mut self) -> Outcome<()> {
-        self.numbers().into_iter().try_for_each(|number| self.end(number, Signal::SIGTERM))
+        self.numbers().into_iter().try_for_each(|number| self.end(number, Signal::SIGTERM))?;
+        self.wires.take_places(&self.numbers())
     }
 
     /// Opens every member's log once more in this process, and shows the state that a majority confirms.

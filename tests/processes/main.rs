@@ -34,6 +34,7 @@ mod shown;
 #[path = "../../src/bin/strongroom/fleet/site.rs"]
 #[allow(dead_code, reason = "the command line uses all of it")]
 mod site;
+mod wires;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -51,6 +52,7 @@ use people::{Serving, Settled, World};
 use relay::Way;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use wires::Wires;
 
 /// People at once.
 const PEOPLE: u64 = 24;
@@ -94,9 +96,11 @@ impl Fault {
         (Fault::Upgraded, 1, "every member brought to a newer build, one after the other"),
     ];
 
-    fn chosen(dice: &mut Dice) -> Self {
-        let mut at = dice.below(Self::TABLE.iter().map(|(_, weight, _)| weight).sum());
-        for (fault, weight, _) in Self::TABLE {
+    /// One of these, by their weights.
+    fn chosen(faults: &[Fault], dice: &mut Dice) -> Self {
+        let among = || Self::TABLE.into_iter().filter(|(fault, ..)| faults.contains(fault));
+        let mut at = dice.below(among().map(|(_, weight, _)| weight).sum());
+        for (fault, weight, _) in among() {
             if at < weight {
                 return fault;
             }
@@ -116,11 +120,28 @@ struct Seen {
 #[test]
 fn fleet_of_processes_forgets_nothing() {
     controls::every_changed_word_is_found().unwrap();
+    forgets_nothing(Wires::relays(), &Fault::TABLE.map(|(fault, ..)| fault));
+}
+
+/// The same with the kernel's network between the members, which loses packets and says nothing.
+#[test]
+fn fleet_of_namespaces_forgets_nothing() {
+    if std::env::var_os(wires::INSIDE).is_some() {
+        let cuts = [Fault::LeaderKilled, Fault::CutOff, Fault::CutOneWay, Fault::Split, Fault::Turned, Fault::Lost];
+        return forgets_nothing(Wires::namespaces().unwrap(), &cuts);
+    }
+    if !wires::in_a_network_of_its_own("fleet_of_namespaces_forgets_nothing") {
+        println!("skipped: this system gives nobody a network of their own");
+    }
+}
+
+/// A fleet under load, to which these happen, each at least once.
+fn forgets_nothing(wires: Wires, faults: &[Fault]) {
     let minutes: f64 = std::env::var("FLEET_MINUTES").map_or(1.0, |it| it.parse().unwrap());
     let seed = u64::from_be_bytes(strongroom::secret::random_array().unwrap());
     println!("\na fleet of {MEMBERS} under {PEOPLE} people for {minutes} minutes; seed {seed}");
     let folder = tempfile::Builder::new().prefix("strongroom-fleet-").tempdir().unwrap();
-    let audited = run(folder.path(), Dice(seed), Duration::from_secs_f64(60.0 * minutes));
+    let audited = run(folder.path(), wires, faults, Dice(seed), Duration::from_secs_f64(60.0 * minutes));
     let right = audited.and_then(|it| {
         let right = it.tell();
         load(&it).map(|()| right)
@@ -138,11 +159,12 @@ fn load(audited: &Audited) -> Outcome<()> {
     }
 }
 
-fn run(folder: &Path, mut dice: Dice, length: Duration) -> Outcome<Audited> {
+fn run(folder: &Path, wires: Wires, faults: &[Fault], mut dice: Dice, length: Duration) -> Outcome<Audited> {
     std::fs::create_dir_all(folder.join("diaries"))?;
     let runtime = Runtime::new()?;
-    let mut fleet = Processes::found(folder, MEMBERS, &runtime)?;
+    let mut fleet = Processes::found(folder, MEMBERS, wires, &runtime)?;
     fleet.wait_until_it_stands()?;
+    fleet.ways_are_what_they_say()?;
     let (serve, serving) = watch::channel(Serving::Fleet(fleet.doors()));
     let world = Arc::new(World::new(serving, fleet.admission()));
     let caller = Caller::default();
@@ -154,11 +176,14 @@ fn run(folder: &Path, mut dice: Dice, length: Duration) -> Outcome<Audited> {
     }
 
     let (begun, mut seen) = (Instant::now(), BTreeMap::<Fault, Seen>::new());
-    let mut all = Fault::TABLE.map(|(fault, ..)| fault).to_vec();
+    let mut all = faults.to_vec();
     while begun.elapsed() < length {
         // Each once, then as the dice fall.
-        let fault =
-            if all.is_empty() { Fault::chosen(&mut dice) } else { all.remove(dice.below(all.len() as u64) as usize) };
+        let fault = if all.is_empty() {
+            Fault::chosen(faults, &mut dice)
+        } else {
+            all.remove(dice.below(all.len() as u64) as usize)
+        };
         let before = (world.busy(), world.lost());
         round(fault, &mut fleet, &mut dice, &runtime, &serve).map_err(|why| format!("{fault:?}: {why}"))?;
         let seen = seen.entry(fault).or_default();
@@ -167,7 +192,7 @@ fn run(folder: &Path, mut dice: Dice, length: Duration) -> Outcome<Audited> {
         seen.lost += world.lost() - before.1;
         pause(&mut dice, 200, 600);
     }
-    fleet.heal();
+    fleet.heal()?;
     fleet.wait_until_it_stands()?;
     world.end();
     let called = runtime.block_on(async {
@@ -244,20 +269,20 @@ fn round(
             fleet.signal(leader, Signal::SIGCONT)?;
         }
         Fault::CutOff => {
-            fleet.ways(|from, to| if from == one || to == one { Way::Cut } else { Way::Open });
+            fleet.ways(|from, to| if from == one || to == one { Way::Cut } else { Way::Open })?;
             pause(dice, 500, 7000);
         }
         Fault::CutOneWay => {
-            fleet.ways(|from, _| if from == one { Way::Cut } else { Way::Open });
+            fleet.ways(|from, _| if from == one { Way::Cut } else { Way::Open })?;
             pause(dice, 500, 7000);
         }
         Fault::Split => {
             let few = &numbers[..2];
-            fleet.ways(|from, to| if few.contains(&from) == few.contains(&to) { Way::Open } else { Way::Cut });
+            fleet.ways(|from, to| if few.contains(&from) == few.contains(&to) { Way::Open } else { Way::Cut })?;
             pause(dice, 500, 7000);
         }
         Fault::Slow => {
-            fleet.ways(|_, _| Way::Slow);
+            fleet.ways(|_, _| Way::Slow)?;
             pause(dice, 1000, 3000);
         }
         Fault::Turned => {
@@ -279,7 +304,7 @@ fn round(
         }
         Fault::Upgraded => fleet.upgrade()?,
     }
-    fleet.heal();
+    fleet.heal()?;
     fleet.all_run()?;
     Ok(())
 }
