@@ -291,6 +291,64 @@ def check_channel():
     return len(cases)
 
 
+def opens_ticket(kind, it):
+    sealed, header = it["ticket"], b"\x01" + it["number"].to_bytes(2, "big")
+    associated = bytes([kind]) + header + it["fleet"] + it["restores"].to_bytes(4, "big") + it["account"]
+    plain = opened(it["key"], sealed[3:], associated) if sealed[:3] == header else None
+    return plain is not None and it["time_s"] <= int.from_bytes(plain[4:12], "big")
+
+
+def opens_under_epoch(it, header, purpose, associated):
+    epoch = it["epoch"].to_bytes(4, "big")
+    if it["sealed"][:5] != b"\x01" + epoch:
+        return False
+    key = hmac_sha512(it["root"], b"strongroom epoch v1", epoch, b"\x01")
+    head, body = it["sealed"][:header], it["sealed"][header:]
+    return opened(hkdf_expand(key, purpose, 64), body, head + associated) is not None
+
+
+def opens_record(it):
+    generation = it["generation"].to_bytes(4, "big")
+    return opens_under_epoch(it, 7, b"record" + it["account"] + generation, it["account"] + generation + b"record")
+
+
+def opens_blob(it):
+    purpose = b"blob" + it["purpose"].encode()
+    return opens_under_epoch(it, 5, purpose, purpose)
+
+
+def opens_delivery(it):
+    key, sealed = hkdf_expand(it["session_key"], b"strongroom delivery v1", 32), it["delivery"]
+    return len(sealed) == 542 and gcm_siv_open(key, sealed[:12], it["account"], sealed[12:]) is not None
+
+
+def opens_request(it):
+    sealed, header = it["sealed_request"], b"\x01" + it["number"].to_bytes(2, "big") + it["epoch"].to_bytes(4, "big")
+    if len(sealed) != 2146 or sealed[:7] != header:
+        return False
+    info = b"strongroom channel request v1\x00" + header + it["bundle"]
+    key, base_nonce, _ = channel_specs.hpke_context(it["seed"], sealed[7:1127], info)
+    return channel_specs.chacha20_poly1305_open(key, base_nonce, sealed[1127:]) is not None
+
+
+def check_sealed():
+    """What is sealed, and is altered or in another place, beside what it was."""
+    opens = {
+        "login ticket": lambda it: opens_ticket(1, it),
+        "enrolment ticket": lambda it: opens_ticket(2, it),
+        "record": opens_record,
+        "blob": opens_blob,
+        "delivery": opens_delivery,
+        "channel request": opens_request,
+    }
+    cases = load("sealed/negative.json")["cases"]
+    for case in cases:
+        words = ("judge", "name", "purpose")
+        it = {name: value if name in words or not isinstance(value, str) else bytes.fromhex(value) for name, value in case.items()}
+        same(f"{case['judge']}, {case['name']}: opens", opens[case["judge"]](it), case["accepts"])
+    return len(cases)
+
+
 def check_ledger():
     """Every kind of command, and the state that they lead to; then one that accounts come to."""
     it = dict(fields("ledger.txt"))
@@ -472,6 +530,7 @@ def main():
         ("tickets", check_tickets),
         ("records and blobs at rest", check_records),
         ("deliveries", check_deliveries),
+        ("sealed things, altered or in another place", check_sealed),
         ("rows of a journal", check_rows),
         ("RFC 8439, ChaCha20-Poly1305", check_chacha20_poly1305),
         ("RFC 7748, X25519", check_x25519),
