@@ -1,6 +1,7 @@
 """Makes `negative.json`: what is sealed, altered in each of its fields or brought to another place, beside what it was.
 
-All from what the crate once wrote (`format-v1/`, `channel/`). Each case has everything that whoever opens it is given; `check.py` opens
+All from what the crate once wrote (`format-v1/`, `channel/`). Each case has everything that whoever opens it is given
+(a ticket's time is the ledger's to look at: `ledger-scenarios.txt`); `check.py` opens
 them by the specifications, and `tests/sealed_negative.rs` by the crate.
 Run: python3 vectors/sealed/make.py
 """
@@ -48,7 +49,7 @@ def cases(judge, given, sealed, parts, places, more=()):
         at += length
     assert at == len(message), (judge, at, len(message))
     yield case("a byte less", **{sealed: message[:-1].hex()})
-    yield case("a byte more", **{sealed: (message + b"\x00").hex()})
+    yield case("a byte more", **{sealed: (message + b"\x01").hex()})
     yield case("nothing", **{sealed: ""})
     for place in places:
         yield case(f"another {place.replace('_', ' ')}", **{place: otherwise(given[place])})
@@ -63,8 +64,9 @@ TICKET = [("version", 1), ("number of the key", 2), *BODY]
 def ticket(judge, name, other):
     it, elsewhere = fields(name), fields(other)
     given = {it_name: it[it_name] for it_name in ("key", "fleet", "account", "ticket")}
-    given |= {"number": int(it["ticket"][2:6], 16), "restores": 0, "time_s": it["expiry_s"]}
-    more = [("its time is over", {"time_s": it["expiry_s"] + 1}), ("a ticket of the other kind", {"ticket": elsewhere["ticket"], "key": elsewhere["key"], "number": int(elsewhere["ticket"][2:6], 16)})]
+    given |= {"number": int(it["ticket"][2:6], 16), "restores": 0}
+    other_kind = {"ticket": elsewhere["ticket"], "key": elsewhere["key"], "number": int(elsewhere["ticket"][2:6], 16)}
+    more = [("a ticket of the other kind", other_kind)]
     return cases(judge, given, "ticket", TICKET, ("key", "fleet", "account", "restores"), more)
 
 
