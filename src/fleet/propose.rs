@@ -84,17 +84,14 @@ impl Proposer {
         let (version, count) = (self.replica.version(), draft.count() as u32);
         let content: Arc<[u8]> = written_in(version, draft.into_content()).into();
         let request = Request::Propose { origin, version, count, content: Arc::clone(&content) };
+        // What this member would say of the batch by itself.
+        #[cfg(feature = "planted")]
+        let guessed = super::consensus::Proposal { origin, time_s: 0, version, count, content };
         #[cfg(feature = "planted")]
         if super::planted::makes(super::planted::Mistake::ReceiptsFirst) {
             let replica = self.replica.clone();
             tokio::spawn(async move { replica.ask_leader(&request, deadline).await.ok() });
-            return self.replica.machine().guess(&super::consensus::Proposal {
-                origin,
-                time_s: 0,
-                version,
-                count,
-                content,
-            });
+            return self.replica.machine().guess(&guessed);
         }
         let unsettled = || Fault::Unsettled("the batch is not known to be committed".to_owned());
         tokio::select! {
@@ -104,13 +101,7 @@ impl Proposer {
         };
         #[cfg(feature = "planted")]
         if super::planted::makes(super::planted::Mistake::ReceiptsAhead) {
-            return self.replica.machine().guess(&super::consensus::Proposal {
-                origin,
-                time_s: 0,
-                version,
-                count,
-                content,
-            });
+            return self.replica.machine().guess(&guessed);
         }
         // The leader has it committed; the row is on its way here.
         match tokio::time::timeout_at(deadline, receipts).await {

@@ -97,6 +97,22 @@ impl Versions {
     }
 }
 
+/// A version that this build reads, and is to read none newer.
+///
+/// # Errors
+/// [`Fault::Limit`] if it does not read it.
+pub(super) fn readable(version: u8) -> Result<u8, Fault> {
+    #[cfg(not(feature = "planted"))]
+    const READ: u8 = NEWEST;
+    #[cfg(feature = "planted")]
+    const READ: u8 = NEXT;
+    if (OLDEST..=READ).contains(&version) {
+        Ok(version)
+    } else {
+        Err(Fault::Limit(format!("settings: this build reads versions {OLDEST} to {READ}")))
+    }
+}
+
 /// A batch's commands as this version writes them, from what [`crate::journal::row::Draft`] makes.
 pub(super) fn written_in(version: u8, content: Vec<u8>) -> Vec<u8> {
     match version {

@@ -32,7 +32,7 @@ use super::latch::{Latch, check_kind};
 use super::line::{Batch, Line};
 use super::log::{self, Tail};
 use super::row::{Draft, Keys};
-use super::store::{Paced, Store, backend, folder_fault, shielded};
+use super::store::{CHECKPOINT_FILE, LOG_FILE, Paced, Store, backend, folder_fault, shielded};
 use super::{Committed, Journal};
 use crate::account::AccountId;
 use crate::error::Fault;
@@ -41,8 +41,6 @@ use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
 use crate::wrap::Sealed;
 
-const LOG_FILE: &str = "log.redb";
-const CHECKPOINT_FILE: &str = "checkpoint.redb";
 /// So many times the size that calls for a checkpoint the log may grow to while one is written; then batches wait, since
 /// what has changed is kept in memory.
 const BACKLOG: u64 = 4;

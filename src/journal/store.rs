@@ -10,6 +10,11 @@ use redb::{Builder, Database, Durability, StorageBackend, WriteTransaction};
 
 use crate::error::Fault;
 
+/// The file of a journal's rows, and of a member's log.
+pub(crate) const LOG_FILE: &str = "log.redb";
+/// The file of its checkpoint.
+pub(crate) const CHECKPOINT_FILE: &str = "checkpoint.redb";
+
 /// What may be written to a file before it is told to reach the disk, in bytes.
 const PACE: u64 = 4 << 20;
 

@@ -16,13 +16,10 @@ use crate::fleet::roster::members_of;
 use crate::fleet::version::OLDEST;
 use crate::journal::LogId;
 use crate::journal::row::{Draft, Keys};
-use crate::journal::store::{Paced, backend, folder_fault};
+use crate::journal::store::{CHECKPOINT_FILE, LOG_FILE, Paced, backend, folder_fault};
 use crate::ledger::{Command, Policy, Signers};
 use crate::secret::Secret;
 use crate::transparency::{Note, Statement};
-
-pub(super) const LOG_FILE: &str = "log.redb";
-pub(super) const CHECKPOINT_FILE: &str = "checkpoint.redb";
 
 /// Makes the files of a fleet's founding member in a folder that is there. The log's first rows are the policy with the
 /// statement that names the members, and these; each founder makes the same. One that is cut short can be repeated.

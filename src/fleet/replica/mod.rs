@@ -31,7 +31,7 @@ use super::machine::{Machine, Opened};
 use super::message::{Refused, Reply, Request};
 use super::peers::Peers;
 use super::propose::{Asked, Proposer};
-use super::version::{NEWEST, OLDEST, Versions};
+use super::version::{NEWEST, Versions, readable};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::latch::{Latch, check_kind};
@@ -191,7 +191,7 @@ impl Replica {
         check_kind(anchor.kind(), &policy)?;
         let keys = Arc::new(Keys::new(&journal_key));
         drop(journal_key);
-        let versions = Arc::new(Versions::new(newest_of(&settings)?));
+        let versions = Arc::new(Versions::new(readable(settings.newest)?));
         let (log, machine) = super::blocking(|| {
             shielded(|| {
                 let held = anchor.read()?;
@@ -547,18 +547,6 @@ impl Replica {
             let mut receiving = self.0.arriving.lock().await;
             receiving.take_if(|it| it.touched.elapsed() > ARRIVING_WAIT);
         }
-    }
-}
-
-fn newest_of(settings: &Settings) -> Result<u8, Fault> {
-    #[cfg(not(feature = "planted"))]
-    const READ: u8 = NEWEST;
-    #[cfg(feature = "planted")]
-    const READ: u8 = super::version::NEXT;
-    if (OLDEST..=READ).contains(&settings.newest) {
-        Ok(settings.newest)
-    } else {
-        Err(Fault::Limit(format!("settings: this build reads versions {OLDEST} to {READ}")))
     }
 }
 

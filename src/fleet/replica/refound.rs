@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
-use super::begin::{CHECKPOINT_FILE, LOG_FILE, make_files, open_files};
+use super::begin::{make_files, open_files};
 use crate::error::Fault;
 use crate::fleet::link::Address;
 use crate::fleet::log::{Beginning, Log, Place};
@@ -23,7 +23,7 @@ use crate::fleet::roster::addresses;
 use crate::fleet::version::{NEWEST, Versions};
 use crate::journal::latch::Latch;
 use crate::journal::row::Keys;
-use crate::journal::store::{backend, folder_fault, shielded};
+use crate::journal::store::{CHECKPOINT_FILE, LOG_FILE, backend, folder_fault, shielded};
 use crate::journal::{Anchor, Anchored, LogId, MemoryAnchor};
 use crate::ledger::{Policy, Signers};
 use crate::secret::Secret;

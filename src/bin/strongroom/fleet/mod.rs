@@ -57,7 +57,7 @@ pub(crate) enum FleetCommand {
     HandOver {
         #[command(flatten)]
         place: Place,
-        /// The statement of both signers that names the founders
+        /// The statement of both signers that names the members
         #[arg(long)]
         statement: PathBuf,
         /// The member's number
@@ -88,7 +88,7 @@ pub(crate) enum FleetCommand {
         /// The statement or bundle
         file: PathBuf,
     },
-    /// Turn a kind of key at one member; the others take it from there
+    /// Turn a kind of key at one member, once a majority keeps the new one; the others follow
     Rotate {
         #[command(flatten)]
         member: At,
