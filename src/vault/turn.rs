@@ -18,7 +18,7 @@ use super::ring::{Bundles, Ring};
 use crate::error::{Fault, Refusal};
 use crate::journal::Journal;
 use crate::ledger::{Command, Verdict};
-use crate::wrap::EpochKeys;
+use crate::wrap::{EpochKeys, blob_epoch};
 
 /// How often is looked whether the batches under the keys of before have ended.
 const LOOK: Duration = Duration::from_millis(1);
@@ -388,13 +388,26 @@ impl Vault {
         Ok(true)
     }
 
+    /// Whether the store has keys that are newer than those in use. The root is not asked where there are none: what needs no root
+    /// turns without it.
+    fn has_begun(&self, keeper: &Keeper) -> Result<bool, Fault> {
+        let ring = self.ring();
+        let Some(sealed) = keeper.store.read()? else { return Ok(false) };
+        match blob_epoch(&sealed) {
+            Ok(epoch) if epoch > ring.epochs.newest() => Ok(true),
+            // What does not open is written over by the next turn.
+            Ok(_) => Ok(FleetSecrets::open(&ring.epochs, &sealed).is_ok_and(|it| it.serial > ring.secrets.serial)),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Finishes a turn that is in the store, and of which is not known whether the journal took it; whether there was one, and
     /// it has.
     pub(super) fn finish(&self, keeper: &Keeper) -> Result<bool, Fault> {
-        let (epochs, secrets) = keeper.held()?;
-        if secrets.serial <= self.ring().secrets.serial {
+        if !self.has_begun(keeper)? {
             return Ok(false);
         }
+        let (epochs, secrets) = keeper.held()?;
         self.settle(keeper, Ring::new(&self.policy, secrets, epochs, self.bundles())?)
     }
 
