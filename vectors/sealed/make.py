@@ -1,16 +1,20 @@
-"""Makes `negative.json`: what is sealed, altered in each of its fields or brought to another place, beside what it was.
+"""Makes `negative.json`: what is sealed or chained, altered in each of its fields or brought to another place, beside what it was.
 
 All from what the crate once wrote (`format-v1/`, `channel/`). Each case has everything that whoever opens it is given
 (a ticket's time is the ledger's to look at: `ledger-scenarios.txt`); `check.py` opens
-them by the specifications, and `tests/sealed_negative.rs` by the crate.
+them by the specifications, and `tests/sealed_negative.rs` by the crate; replies and rows by the tests beside what reads them.
 Run: python3 vectors/sealed/make.py
 """
 
 import json
 import pathlib
+import sys
 
 HERE = pathlib.Path(__file__).parent
 VECTORS = HERE.parent
+sys.path.insert(0, str(VECTORS))
+sys.dont_write_bytecode = True
+from specs import hkdf_expand, hmac_sha512  # noqa: E402
 
 
 def fields(name):
@@ -70,6 +74,34 @@ def ticket(judge, name, other):
     return cases(judge, given, "ticket", TICKET, ("key", "fleet", "account", "restores"), more)
 
 
+def rows():
+    """A journal's first row of commands, behind the chain of its policy."""
+    _, key, *rows = (line.split(": ")[-1] for line in (VECTORS / "format-v1" / "rows.txt").read_text().splitlines())
+    given = {"journal_key": key, "index": 1, "chain": rows[0][-64:], "row": rows[1]}
+    parts = [("version", 1), ("term", 8), ("leader", 8), ("index", 8), ("time", 8), ("kind", 1), ("count", 4), ("commands", None), ("chain", 32)]
+    chain_key = hkdf_expand(bytes.fromhex(key), b"strongroom journal v1 chain", 64)
+
+    def chained(at, value, behind=b""):
+        """With this at that place, and a chain that holds."""
+        row = bytes.fromhex(rows[1])[:-32]
+        row = row[:at] + value + row[at + len(value) :] + behind
+        return {"row": (row + hmac_sha512(chain_key, bytes.fromhex(given["chain"]), row)[:32]).hex()}
+
+    more = [
+        ("the row before it", {"row": rows[0]}),
+        ("the row behind it", {"row": rows[2]}),
+        ("chained, and of another version", chained(0, b"\x02")),
+        ("chained, and of another place", chained(17, (2).to_bytes(8, "big"))),
+        ("chained, and a policy", chained(33, b"\x00")),
+        ("chained, and of a kind that nobody knows", chained(33, b"\x02")),
+        ("chained, and a command fewer than it says", chained(34, (4).to_bytes(4, "big"))),
+        ("chained, and a command more than it says", chained(34, (2).to_bytes(4, "big"))),
+        ("chained, and a command that nobody knows", chained(38, b"\xff")),
+        ("chained, and a byte behind its commands", chained(0, b"\x01", b"\x00")),
+    ]
+    yield from cases("journal row", given, "row", parts, ("journal_key", "index", "chain"), more)
+
+
 def main():
     every = [
         *ticket("login ticket", "login-ticket.txt", "enrolment-ticket.txt"),
@@ -92,6 +124,11 @@ def main():
     given = {name: it[name] for name in ("seed", "number", "epoch", "bundle", "sealed_request")}
     parts = [("version", 1), ("number of the key", 2), ("epoch", 4), ("ML-KEM ciphertext", 1088), ("X25519 share", 32), ("ciphertext", None), ("tag", 16)]
     every += cases("channel request", given, "sealed_request", parts, ("seed", "number", "epoch", "bundle"))
+    answered = {name: it[name] for name in (*given, "sealed_reply")}
+    elsewhere = json.loads((VECTORS / "channel" / "channel-v1.json").read_text())["cases"][1]
+    more = [("a reply to another request", {"sealed_reply": elsewhere["sealed_reply"]})]
+    every += cases("channel reply", answered, "sealed_reply", [("nonce", 32), ("ciphertext", None), ("tag", 16)], (), more)
+    every += rows()
     (HERE / "negative.json").write_text(json.dumps({"cases": every}, indent=1) + "\n")
 
 

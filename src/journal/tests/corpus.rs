@@ -53,6 +53,27 @@ fn the_corpus_of_rows_is_what_this_version_writes() {
     assert_eq!(fs::read_to_string(path()).unwrap_or_default(), text());
 }
 
+/// `vectors/sealed/negative.json`: a row that was altered, or stands in another's place; some whose chain holds.
+#[test]
+fn what_is_no_row_of_this_place_is_not_read() {
+    let file: serde_json::Value = serde_json::from_str(include_str!("../../../vectors/sealed/negative.json")).unwrap();
+    let mut seen = [0; 2];
+    for case in file["cases"].as_array().unwrap().iter().filter(|case| case["judge"] == "journal row") {
+        let bytes = |name: &str| hex::decode(case[name].as_str().unwrap()).unwrap();
+        let array = |name: &str| <[u8; 32]>::try_from(bytes(name)).unwrap();
+        let keys = Keys::new(&Secret::new(array("journal_key")));
+        let read = Row::open(&keys, &bytes("row"), case["index"].as_u64().unwrap(), &array("chain"));
+        let accepts = case["accepts"].as_bool().unwrap();
+        assert_eq!(read.is_ok(), accepts, "{}", case["name"]);
+        // Of these the chain says nothing.
+        let chained = case["name"].as_str().unwrap().starts_with("chained");
+        let said = read.err().map(|fault| fault.to_string()).unwrap_or_default();
+        assert!(!(chained && said.contains("does not continue the chain")), "{}: {said}", case["name"]);
+        seen[usize::from(accepts)] += 1;
+    }
+    assert_eq!(seen, [32, 1]);
+}
+
 #[test]
 fn the_corpus_of_rows_is_read() {
     let text = fs::read_to_string(path()).unwrap();
