@@ -11,6 +11,8 @@
 //! (RFC 9497), [`opaque`] (RFC 9807, the server's half), [`wrap`] (secrets at rest), [`ledger`] (the rules of attempts,
 //! with their invariants L1 to L12), [`journal`] (where an attempt becomes durable).
 //!
+//! [`guide`] is what there is to do by hand, [`whitepaper`] the whole design.
+//!
 //! What is refused to a peer is a [`Refusal`](error::Refusal); what the operator must know is a [`Fault`](error::Fault).
 #![deny(missing_docs)]
 
@@ -36,6 +38,9 @@ pub mod transparency;
 pub mod vault;
 pub mod wire;
 pub mod wrap;
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 
 #[doc = include_str!("whitepaper.md")]
 pub mod whitepaper {}

@@ -1,4 +1,4 @@
-//! The walk that the README takes, from the command line.
+//! The walk that the guide (`src/guide.md`) takes, from the command line.
 
 use std::fs;
 use std::io::Write;
