@@ -86,7 +86,7 @@ impl Refusal {
 #[non_exhaustive]
 pub enum Fault {
     /// Stored bytes do not parse or do not authenticate.
-    #[error("stored bytes are damaged: {0}")]
+    #[error("damaged, or not what is expected here: {0}")]
     Damaged(String),
     /// The store was written by another version of the format.
     #[error("{what} has format version {found}; this program reads version {reads}")]
@@ -123,8 +123,8 @@ pub enum Fault {
     /// The store was made under another policy than the one it was opened with.
     #[error("the store was made under another policy: {0}")]
     PolicyMismatch(String),
-    /// A root or fleet key cannot be had.
-    #[error("key unavailable: {0}")]
+    /// A key cannot be had, is another one than it must be, or does not allow what is asked of it.
+    #[error("not possible with these keys: {0}")]
     Key(String),
     /// The token that holds the root keys is not there.
     #[error("the token is not there; put it back and try again, nothing else is needed: {0}")]
@@ -152,7 +152,7 @@ pub enum Fault {
     #[error("the machine miscalculated; take it out of service")]
     Miscalculated,
     /// A caller broke a documented limit of the interface.
-    #[error("limit broken: {0}")]
+    #[error("not allowed: {0}")]
     Limit(String),
 }
 

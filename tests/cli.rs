@@ -94,6 +94,21 @@ fn bad_usage_ends_with_2() {
 }
 
 #[test]
+fn a_private_key_in_the_place_of_a_public_one_is_not_repeated() {
+    let key = "PRIVATE+KEY+auditor.example+1a2b3c4d+AQAAAA";
+    let keys = ["--auditor", "--operator", "--auditor-evidence", "--operator-evidence", "--log", "--witness"];
+    let pins =
+        [&["pins", "--namespace", "x", "--quorum", "1", "x"][..], &keys.map(|it| [it, key]).concat()[..]].concat();
+    let ceremony = ["ceremony", "--folder", "x", "--namespace", "x", "--out", "x", "--participant", key];
+    for (arguments, why) in [(&pins[..], "--log: this is a private key"), (&ceremony[..], "of the form ROLE=KEY")] {
+        let output = strongroom(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(why) && !said.contains("AQAAAA"), "{said}");
+    }
+}
+
+#[test]
 fn what_is_missing_or_too_much_is_seen() {
     let good = serde_json::json!({
         "backend": "fallback", "login_ratio": 1.0, "registration_ratio": 1.0, "var_base_ratio": 1.0,

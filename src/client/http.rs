@@ -37,11 +37,14 @@ pub enum Trouble {
     #[error(transparent)]
     Failure(#[from] Failure),
     /// Nobody answered in time, or the vault was busy all the time. What was sent may have been done, or may yet be.
-    #[error("the vault cannot be reached: {0}")]
+    #[error("the vault does not answer: {0}")]
     Unreachable(String),
     /// The front-end does not admit the person.
     #[error("the server does not admit you: {0}")]
     NotAdmitted(String),
+    /// The server understood what was asked, and says why it does not do it.
+    #[error("the server refuses: {0}")]
+    Refused(String),
     /// The vault does not serve the keys that this client trusts.
     #[error("{0}")]
     Channel(ChannelProblem),
@@ -107,7 +110,9 @@ impl Http {
     /// [`Trouble::Odd`] if the address is none.
     pub fn new(server: &str, token: &str, key: ChannelKey) -> Result<Self, Trouble> {
         let address = format!("{}/v1/sealed", server.trim_end_matches('/'));
-        let address = address.parse().map_err(|_| Trouble::Odd(format!("{server} is no address")))?;
+        let address: Option<Uri> = address.parse().ok().filter(|it: &Uri| it.scheme_str() == Some("http"));
+        let odd = || Trouble::Odd(format!("{server} is not an address of the form http://HOST:PORT"));
+        let address = address.ok_or_else(odd)?;
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         Ok(Http { address, token: token.to_owned(), key, patience: Duration::from_secs(30), client })
     }
@@ -138,7 +143,8 @@ impl Http {
     /// Finishes an enrolment: the record's generation, from which on only the new code counts.
     ///
     /// # Errors
-    /// [`Trouble::Unreachable`] leaves the outcome open: call it again, with the same enrolment.
+    /// [`Failure::Refused`] ends it as [`PendingEnrolment::done`] says; after anything else call it again, with the same
+    /// enrolment.
     pub async fn settle(&self, pending: &PendingEnrolment) -> Result<u32, Trouble> {
         let reply = self.exchange(pending.request()).await?;
         Ok(pending.done(reply.expose())?)

@@ -113,7 +113,7 @@ impl Journal for Fleet {
 
     fn checkpoint(&self) -> Result<(), Fault> {
         let replica = self.replica.clone();
-        self.wait(async move { replica.checkpoint().await })
+        self.wait(async move { replica.forget().await })
     }
 
     fn keep_elsewhere(&self, seal: &mut Seal<'_>) -> Result<(), Fault> {

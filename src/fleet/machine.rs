@@ -262,19 +262,27 @@ impl Machine {
     pub(super) fn receive(&self, head: &[u8]) -> Result<Option<Arriving>, Fault> {
         let Ok(turn) = Arc::clone(&self.0.turn).try_lock_owned() else { return Ok(None) };
         let root = lock(&self.0.base)?.root;
-        let incoming = shielded(|| self.0.kept.receive(self.0.log.keys(), root, head))?;
+        let incoming = self.arrives(|| self.0.kept.receive(self.0.log.keys(), root, head))?;
         Ok(Some(Arriving { incoming, turn }))
     }
 
     /// Takes a part of what arrives.
     pub(super) fn take(&self, arriving: &mut Arriving, part: &[u8]) -> Result<(), Fault> {
-        shielded(|| arriving.incoming.take(self.0.log.keys(), part))
+        self.arrives(|| arriving.incoming.take(self.0.log.keys(), part))
+    }
+
+    /// What arrives wrong is the sender's; a disk of ours that fails beneath it closes the journal.
+    fn arrives<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        match shielded(work) {
+            Err(fault @ Fault::Storage(_)) => Err(self.0.log.latch().close(fault)),
+            done => done,
+        }
     }
 
     /// All of it is here: a snapshot for openraft, if it is what its root says.
     pub(super) fn prove(&self, arriving: Arriving) -> Result<Snapshot<Consensus>, Fault> {
         let Arriving { incoming, turn } = arriving;
-        let proven = shielded(|| incoming.prove(self.0.log.keys()))?;
+        let proven = self.arrives(|| incoming.prove(self.0.log.keys()))?;
         let loaded = proven.loaded();
         let book = Book::decode(&loaded.beside)?;
         self.0.versions.check(CHECKPOINT, book.version)?;
@@ -431,9 +439,9 @@ impl Machine {
         let Some(chain) = log.chain_at(&last)? else {
             return Err(Fault::Damaged("the last row applied is not in the log".to_owned()));
         };
-        let base = lock(base)?.clone();
+        let (base, bytes) = (lock(base)?.clone(), log.bytes()?);
         let cut = kept.cut(last, chain, book.encode())?;
-        Ok(Some(Begun { cut, place: Place { id: last, chain }, base, turns: [turn, writing] }))
+        Ok(Some(Begun { cut, place: Place { id: last, chain }, bytes, base, turns: [turn, writing] }))
     }
 
     fn settle<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StorageError> {
@@ -470,6 +478,8 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fault> {
 struct Begun {
     cut: Cut,
     place: Place,
+    /// Of the rows behind the one before it.
+    bytes: u64,
     /// The one before it.
     base: Base,
     turns: [Turn; 2],
@@ -487,10 +497,14 @@ impl RaftSnapshotBuilder<Consensus> for Builder {
         let begun = std::mem::replace(&mut self.begun, Ok(None));
         let written = super::blocking(|| {
             self.machine.settle(|| {
-                let Some(Begun { cut, place, base: before, turns }) = begun? else { return Ok(None) };
+                let Some(Begun { cut, place, bytes, base: before, turns }) = begun? else { return Ok(None) };
                 let book = Book::decode(&cut.beside)?;
-                let (next, snapshot) = kept.write(log.keys(), &before, cut, closing)?;
-                log.checkpointed(place, next.root)?;
+                let (next, snapshot) = match kept.write(log.keys(), &before, cut, closing) {
+                    // Nothing failed, and what was written of it is as if it had never been begun.
+                    Err(_) if closing.load(std::sync::atomic::Ordering::Relaxed) => return Ok(None),
+                    done => done?,
+                };
+                log.checkpointed(place, next.root, bytes)?;
                 kept.turn_to(snapshot)?;
                 let meta = meta_of(&next, &book);
                 *lock(base)? = next;

@@ -43,6 +43,8 @@ pub trait Dials: Send + Sync + 'static {
 pub struct Streams<D: Dials> {
     dials: D,
     open: Mutex<BTreeMap<u64, Arc<Open>>>,
+    /// Held while a member is dialled.
+    dialling: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// A stream in use.
@@ -69,12 +71,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<D: Dials> Streams<D> {
     /// The way to others by these.
     pub fn new(dials: D) -> Self {
-        Streams { dials, open: Mutex::default() }
+        Streams { dials, open: Mutex::default(), dialling: Mutex::default() }
+    }
+
+    fn in_use(&self, member: u64) -> Option<Arc<Open>> {
+        lock(&self.open).get(&member).filter(|it| lock(&it.asked).waiting.is_some()).cloned()
     }
 
     async fn open(&self, member: u64, address: &Address) -> io::Result<Arc<Open>> {
-        if let Some(open) = lock(&self.open).get(&member).filter(|it| lock(&it.asked).waiting.is_some()) {
-            return Ok(Arc::clone(open));
+        if let Some(open) = self.in_use(member) {
+            return Ok(open);
+        }
+        // One at a time: the other end keeps the last stream alone, and ends the others under those who call over them.
+        let turn = Arc::clone(lock(&self.dialling).entry(member).or_default());
+        let _turn = turn.lock().await;
+        if let Some(open) = self.in_use(member) {
+            return Ok(open);
         }
         let (reader, writer) = tokio::io::split(self.dials.dial(member, address).await?);
         let (writes, frames) = mpsc::channel(WRITES_MAX);

@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::Signer as _;
@@ -41,6 +42,8 @@ use crate::secret::Secret;
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Handshakes that go on at once with who may be anybody.
 const HANDSHAKES_MAX: usize = 64;
+/// Of them from one address, so that a stranger does not keep members from theirs.
+const HANDSHAKES_OF_ADDRESS: usize = 16;
 /// What an end says first that takes the other for a member.
 const WELCOME: u8 = 1;
 /// After no stream could be taken: the process may have none left for a while.
@@ -174,7 +177,7 @@ impl Acceptor {
 
     /// Answers members on a listener, until this future is dropped: one stream of each, the last that it has opened.
     pub async fn listen(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let (places, callers) = (Arc::new(Semaphore::new(HANDSHAKES_MAX)), Callers::default());
         let open = Arc::new(Mutex::new(BTreeMap::new()));
         let mut streams = JoinSet::new();
         loop {
@@ -183,11 +186,15 @@ impl Acceptor {
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             };
+            let Some(caller) = callers.admit(from.ip()) else {
+                tracing::debug!(%from, "one stream too many of this address is turned away");
+                continue;
+            };
             let (acceptor, open) = (self.clone(), Arc::clone(&open));
             streams.spawn(async move {
                 stream.set_nodelay(true).ok();
                 let accepted = tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(stream)).await;
-                drop(place);
+                drop((place, caller));
                 match accepted.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                     Ok((member, stream)) => {
                         let (keep, replaced) = oneshot::channel::<()>();
@@ -201,6 +208,45 @@ impl Acceptor {
                 }
             });
             while streams.try_join_next().is_some() {}
+        }
+    }
+}
+
+/// How many handshakes go on with each address.
+#[derive(Clone, Default)]
+struct Callers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// One of them, as long as it lasts.
+struct Caller {
+    of: Callers,
+    address: IpAddr,
+}
+
+impl Callers {
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        // Whole numbers only are put into it, so a panic elsewhere leaves it sound.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, address: IpAddr) -> Option<Caller> {
+        let mut counts = self.counts();
+        let count = counts.entry(address).or_default();
+        if *count >= HANDSHAKES_OF_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        Some(Caller { of: self.clone(), address })
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let mut counts = self.of.counts();
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
         }
     }
 }

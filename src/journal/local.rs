@@ -277,7 +277,7 @@ impl Local {
         let writes = Arc::clone(&shared);
         let writer = thread::Builder::new().name("strongroom-checkpoint".to_owned());
         let writer = writer.spawn(move || writes.write_when_asked(&asked));
-        let writer = writer.map_err(|error| Fault::Limit(format!("no thread for checkpoints: {error}")))?;
+        let writer = writer.map_err(|error| Fault::Limit(format!("the operating system gives no thread: {error}")))?;
         Ok(Local { shared, ask: Some(ask), writer: Some(writer) })
     }
 

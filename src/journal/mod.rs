@@ -132,7 +132,7 @@ pub trait Journal: Send + Sync {
     /// to it, with the sealed bytes in them, no more than came meanwhile. A journal that keeps its rows does nothing.
     ///
     /// # Errors
-    /// As [`Journal::commit`].
+    /// As [`Journal::commit`]; then it may hold more.
     fn checkpoint(&self) -> Result<(), Fault> {
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::anchor::LogId;
 use crate::engine::sha512::HmacKey;
 use crate::error::Fault;
 use crate::ledger::{Command, Policy};
-use crate::limits::{BATCH_MAX, ROW_MAX};
+use crate::limits::{BATCH_MAX, ROW_MAX, STATEMENT_MAX};
 use crate::secret::Secret;
 use crate::wire::{Invalid, Reader, Writer};
 
@@ -84,12 +84,15 @@ pub(crate) struct Draft {
     count: usize,
     /// The policy, or the commands one behind another.
     content: Vec<u8>,
+    /// It has a statement in it: refused or taken, nobody else's batch shares its fate.
+    #[cfg_attr(not(feature = "local"), allow(dead_code))]
+    alone: bool,
 }
 
 /// A batch of nothing.
 impl Default for Draft {
     fn default() -> Self {
-        Draft { time_s: 0, kind: KIND_BATCH, count: 0, content: Vec::new() }
+        Draft { time_s: 0, kind: KIND_BATCH, count: 0, content: Vec::new(), alone: false }
     }
 }
 
@@ -101,13 +104,20 @@ impl Draft {
         }
         let mut writer = Writer::with_capacity(commands.len() * COMMAND_HINT);
         for command in commands {
+            if let Command::Members { statement: words, .. } | Command::Signers { bundle: words, .. } = command
+                && words.len() > STATEMENT_MAX
+            {
+                // Written it would be a row that nobody reads again.
+                return Err(Fault::Limit(format!("a statement of {} bytes, at most {STATEMENT_MAX} fit", words.len())));
+            }
             command.write(&mut writer);
         }
         let content = writer.finish();
         if content.len() + FRAME_LEN > ROW_MAX {
             return Err(Fault::Limit(format!("a batch of {} bytes, at most {ROW_MAX} fit", content.len())));
         }
-        Ok(Draft { time_s, count: commands.len(), content, ..Draft::default() })
+        let alone = commands.iter().any(|it| matches!(it, Command::Members { .. } | Command::Signers { .. }));
+        Ok(Draft { time_s, count: commands.len(), content, alone, ..Draft::default() })
     }
 
     /// The first row of a journal.
@@ -139,13 +149,15 @@ impl Draft {
 impl Draft {
     /// Whether a row can hold another batch's commands behind these.
     pub(crate) fn has_room_for(&self, other: &Draft) -> bool {
-        self.count + other.count <= BATCH_MAX && self.content.len() + other.content.len() + FRAME_LEN <= ROW_MAX
+        let fits = self.content.len() + other.content.len() + FRAME_LEN <= ROW_MAX;
+        fits && self.count + other.count <= BATCH_MAX && !self.alone && !other.alone
     }
 
     /// Puts another batch behind this one. The row is dated by the later of the two, as its state will be.
     pub(crate) fn add(&mut self, other: Draft) {
         self.time_s = self.time_s.max(other.time_s);
         self.count += other.count;
+        self.alone |= other.alone;
         if self.content.is_empty() {
             self.content = other.content;
         } else {
@@ -326,7 +338,25 @@ mod tests {
         let commands = vec![charge(1, 1); BATCH_MAX + 1];
         assert!(Draft::batch(1, &commands[1..]).is_ok());
         assert!(matches!(Draft::batch(1, &commands), Err(Fault::Limit(_))));
-        let long = Command::Members { predecessor: [0; 32], statement: vec![0; crate::limits::STATEMENT_MAX] };
-        assert!(matches!(Draft::batch(1, &vec![long; 300]), Err(Fault::Limit(_))));
+        let of_bytes = |count| Command::Members { predecessor: [0; 32], statement: vec![0; count] };
+        assert!(matches!(Draft::batch(1, &vec![of_bytes(STATEMENT_MAX); 300]), Err(Fault::Limit(_))));
+        assert!(Draft::batch(1, &[of_bytes(STATEMENT_MAX)]).is_ok());
+        assert!(
+            matches!(Draft::batch(1, &[of_bytes(STATEMENT_MAX + 1)]), Err(Fault::Limit(_))),
+            "nobody reads it again"
+        );
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_statement_shares_its_row_with_nobody() {
+        let draft = |command| Draft::batch(1, &[command]).unwrap();
+        let statement = || draft(Command::Members { predecessor: [0; 32], statement: vec![1] });
+        assert!(draft(charge(1, 1)).has_room_for(&draft(charge(2, 1))));
+        assert!(!draft(charge(1, 1)).has_room_for(&statement()));
+        assert!(!statement().has_room_for(&draft(charge(1, 1))));
+        let mut gathered = Draft::default();
+        gathered.add(statement());
+        assert!(!gathered.has_room_for(&draft(charge(1, 1))));
     }
 }

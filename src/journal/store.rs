@@ -122,6 +122,9 @@ pub(crate) fn shielded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, 
 pub(crate) fn storage(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
         redb::Error::Corrupted(what) => Fault::Damaged(what),
+        redb::Error::DatabaseAlreadyOpen => {
+            Fault::Storage("another process has this store open; stop it first, or have it do this".to_owned())
+        }
         error => Fault::Storage(error.to_string()),
     }
 }

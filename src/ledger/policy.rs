@@ -117,20 +117,23 @@ impl Policy {
     /// [`Fault::Policy`] with the first relation that does not hold.
     pub fn check(&self) -> Result<(), Fault> {
         let rules = [
-            (self.attempts_max >= 1, "attempts_max is at least 1"),
+            (self.attempts_max >= 1, "attempts_max must be at least 1"),
             (self.attempts_max <= ATTEMPTS_LIMIT, "attempts_max is too large"),
-            (self.lifetime_max >= self.attempts_max, "lifetime_max is at least attempts_max"),
+            (self.lifetime_max >= self.attempts_max, "lifetime_max must be at least attempts_max"),
             (self.lifetime_max <= LIFETIME_LIMIT, "lifetime_max is too large"),
-            (self.login_ttl_s >= 1 && self.enrolment_ttl_s >= 1, "tickets are good for at least a second"),
-            (self.destroy_after_s >= self.login_ttl_s, "destroy_after is at least a login ticket's lifetime"),
+            (self.login_ttl_s >= 1 && self.enrolment_ttl_s >= 1, "tickets must be good for at least a second"),
+            (self.destroy_after_s >= self.login_ttl_s, "destroy_after must be at least a login ticket's lifetime"),
             (
                 (1..=self.attempts_max).contains(&self.restore_attempts),
-                "restore_attempts is between 1 and attempts_max",
+                "restore_attempts must be between 1 and attempts_max",
             ),
-            (self.unknown_max >= 1, "unknown_max is at least 1"),
+            (self.unknown_max >= 1, "unknown_max must be at least 1"),
             (self.context.len() <= CONTEXT_MAX, "the context is too long"),
             (self.pinned.len() <= PINNED_MAX, "too many bundles are pinned"),
-            (self.signers.is_none_or(|it| it.auditor != it.operator), "auditor and operator have keys of their own"),
+            (
+                self.signers.is_none_or(|it| it.auditor != it.operator),
+                "auditor and operator must have keys of their own",
+            ),
             (self.development || self.signers.is_some(), "a vault without signers is for development"),
             (self.development || self.root != RootKind::File, "a root key in a file is for development"),
             (self.development || self.anchor == AnchorKind::Hardware, "an anchor outside hardware is for development"),

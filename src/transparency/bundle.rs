@@ -77,10 +77,10 @@ impl Bundle {
     pub fn note(&self) -> Result<Note, Fault> {
         let printable = self.namespace.bytes().all(|byte| byte.is_ascii_graphic());
         if self.namespace.is_empty() || self.namespace.len() > NAMESPACE_MAX || !printable {
-            return Err(Fault::Limit(format!("a namespace is 1 to {NAMESPACE_MAX} printable characters")));
+            return Err(Fault::Limit(format!("a namespace must be 1 to {NAMESPACE_MAX} printable characters")));
         }
         if self.not_after_s < self.not_before_s {
-            return Err(Fault::Limit("a bundle ends after it begins".to_owned()));
+            return Err(Fault::Limit("a bundle must end after it begins".to_owned()));
         }
         let mut lines = vec![
             FORMAT.to_owned(),

@@ -176,14 +176,15 @@ impl Log {
     /// Opens a log, and finishes publishing what was signed before a crash. Every entry is read and hashed again.
     ///
     /// # Errors
-    /// As [`LogView::open`]; [`Fault::Storage`] if another process appends to it.
+    /// As [`LogView::open`]; [`Fault::Storage`] if another process appends to it, [`Fault::Key`] if it is another key's.
     pub fn open(folder: impl AsRef<Path>, key: SigningKey) -> Result<Self, Fault> {
         let folder = folder.as_ref().to_owned();
         let lock = locked(&folder)?;
         match fs::read(folder.join(NEXT)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(storage(error)),
-            // Cut short while it was written, it was never a checkpoint; whole, it was signed, and holds.
+            // Cut short while it was written, it was never a checkpoint; whole, it was signed, and holds: somebody may have
+            // seen it, so another key does not take it away.
             Ok(bytes) => match Note::read(&bytes).and_then(|note| Checkpoint::of(&key.verifying_key(), &note)) {
                 Ok(next) => {
                     let shown_size = LogView::shown_size(&folder, &key.verifying_key())?;
@@ -195,7 +196,8 @@ impl Log {
                     }
                     shown(&folder)?;
                 }
-                Err(_) => fs::remove_file(folder.join(NEXT)).map_err(storage)?,
+                Err(Fault::Damaged(_)) => fs::remove_file(folder.join(NEXT)).map_err(storage)?,
+                Err(fault) => return Err(fault),
             },
         }
         Log::at(folder, key, lock)

@@ -10,6 +10,8 @@ use crate::error::Fault;
 
 /// Longest note, in bytes.
 pub const NOTE_MAX: usize = 64 * 1024;
+// A journal keeps notes.
+const _: () = assert!(NOTE_MAX <= crate::limits::STATEMENT_MAX);
 
 /// A text with signature lines. Whose signatures are good is for who knows keys to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,9 @@ impl Note {
     /// [`Fault::Damaged`] if it is neither.
     pub fn read_unsigned(bytes: &[u8]) -> Result<Self, Fault> {
         Note::read(bytes).or_else(|fault| {
+            if bytes.len() > NOTE_MAX {
+                return Err(fault);
+            }
             let text = String::from_utf8(bytes.to_vec()).map_err(|_| fault)?;
             Ok(Note::unsigned(text))
         })

@@ -188,7 +188,7 @@ impl Pins {
         let mut value = |word: &str| optional(word).ok_or_else(|| wrong(&format!("the line \"{word}\" is missing")));
         let key = |word: &str, text: String| text.parse().map_err(|fault| wrong(&format!("{word}: {fault}")));
         let namespace = value("namespace")?;
-        let epoch_min = value("least-epoch")?.parse().map_err(|_| wrong("least-epoch is a number"))?;
+        let epoch_min = value("least-epoch")?.parse().map_err(|_| wrong("least-epoch must be a number"))?;
         let mut keyed = |word: &str| key(word, value(word)?);
         let (auditor, operator) = (keyed("auditor")?, keyed("operator")?);
         let (auditor_evidence, operator_evidence) = (keyed("auditor-evidence")?, keyed("operator-evidence")?);
@@ -197,11 +197,13 @@ impl Pins {
         while let Some(text) = optional("witness") {
             witnesses.push(text.parse().map_err(|fault| wrong(&format!("witness: {fault}")))?);
         }
-        let quorum = optional("quorum").and_then(|it| it.parse().ok()).ok_or_else(|| wrong("quorum is a number"))?;
+        let quorum =
+            optional("quorum").and_then(|it| it.parse().ok()).ok_or_else(|| wrong("quorum must be a number"))?;
         let log = LogPolicy::new(log, witnesses, quorum).map_err(|why| wrong(&why.to_string()))?;
         let mut measurements = Vec::new();
         while let Some(text) = optional("measurement") {
-            let (kind, digest) = text.split_once(' ').ok_or_else(|| wrong("a measurement is a kind and a digest"))?;
+            let (kind, digest) =
+                text.split_once(' ').ok_or_else(|| wrong("a measurement must be a kind and a digest"))?;
             measurements.push(Measurement { kind: kind.to_owned(), digest: digest.to_owned() });
         }
         let compiled_in = optional("compiled-in").is_some();

@@ -62,13 +62,13 @@ pub enum Rejection {
     #[error("there are two bundles of epoch {}, both signed by both; show the proof to everybody", .0.epoch())]
     Fork(Box<ForkProof>),
     /// Its time has not come.
-    #[error("the bundle holds only from {not_before_s} s on")]
+    #[error("the bundle holds only from {not_before_s} (in seconds since 1970) on")]
     NotYetValid {
         /// Its not-before.
         not_before_s: u64,
     },
     /// Its time is over.
-    #[error("the bundle has expired at {not_after_s} s; fetch a newer one")]
+    #[error("the bundle has expired at {not_after_s} (in seconds since 1970); fetch a newer one")]
     Expired {
         /// Its not-after.
         not_after_s: u64,

@@ -186,7 +186,7 @@ fn lines(members: &[Member]) -> Result<String, Fault> {
     if !members.iter().all(|it| word(&it.name) && word(&it.code))
         || !members.is_sorted_by(|one, next| one.number < next.number)
     {
-        return Err(Fault::Limit("members have names, code, and numbers of their own, in order".to_owned()));
+        return Err(Fault::Limit("members must have names, code, and numbers of their own, in order".to_owned()));
     }
     let line = |Member { number, name, link_key, channel_key, code }: &Member| {
         format!("member {number} {name} {} {} {code}\n", hex(link_key), hex(channel_key))

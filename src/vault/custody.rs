@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::aside::Aside;
 use super::keys::FleetSecrets;
 use crate::error::Fault;
+use crate::ledger::{Policy, RootKind};
 use crate::secret::Secret;
 use crate::wrap::{EpochKeys, RootSource, blob_epoch};
 
@@ -50,14 +51,25 @@ impl KeyStore for FileKeyStore {
     }
 
     fn write(&self, sealed: &[u8]) -> Result<(), Fault> {
-        let partial = self.0.with_extension("partial");
+        let mut partial = self.0.as_os_str().to_owned();
+        partial.push(".partial");
         let mut file = File::create(&partial).map_err(storage)?;
         file.write_all(sealed).and_then(|()| file.sync_all()).map_err(storage)?;
         fs::rename(&partial, &self.0).map_err(storage)?;
-        match self.0.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder).and_then(|folder| folder.sync_all()).map_err(storage),
-            None => Ok(()),
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(storage)
+    }
+}
+
+/// Whether root keys may be where they are: a policy that is not for development takes no root that is, nor one that wants a token.
+pub(super) fn check_root(policy: &Policy, root: &dyn RootSource) -> Result<(), Fault> {
+    let place = root.name();
+    match root.development() {
+        true if policy.root == RootKind::Pkcs11 => {
+            Err(Fault::Policy(format!("the root keys are to be in a token, not in a {place}")))
         }
+        true if !policy.development => Err(Fault::Policy(format!("a root key in a {place} is for development"))),
+        _ => Ok(()),
     }
 }
 

@@ -154,9 +154,9 @@ impl Import<'_> {
         let mut expected = tally;
         accounts.iter().for_each(|it| expected.add(&it.id, &it.account));
         if parcel.upto.is_none() && total != Some(expected) {
-            return Err(Fault::Damaged(format!(
-                "what left is {total:?}, what came is {expected:?}; nothing more is taken"
-            )));
+            return Err(Fault::Damaged(
+                "what came is not what left; nothing more is taken, and the parcels can be brought again".to_owned(),
+            ));
         }
         let mut rest = accounts.as_slice();
         while let Some(from) = bound

@@ -215,6 +215,13 @@ pub(super) fn with_one_more<const N: usize>(keys: &[Numbered<N>], until_s: u64) 
     Ok(more)
 }
 
+/// Those of these keys that are to stay, in a vector that does not grow either.
+pub(super) fn staying<K: Clone>(keys: &[K], stays: impl Fn(&K) -> bool) -> Vec<K> {
+    let mut staying = Vec::with_capacity(keys.len());
+    staying.extend(keys.iter().filter(|key| stays(key)).cloned());
+    staying
+}
+
 /// These keys and a new seed and static secret of this number.
 pub(super) fn with_server(servers: &[Server], number: u16) -> Result<Vec<Server>, Fault> {
     has_room(servers.len(), 1)?;

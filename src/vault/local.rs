@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::custody::check_root;
 use super::{Clock, Custody, FileKeyStore, SystemClock, Vault};
 use crate::error::Fault;
 use crate::journal::{Anchor, FileAnchor, Local};
-use crate::ledger::{Policy, RootKind};
+use crate::ledger::Policy;
 use crate::secret::Secret;
 use crate::wrap::{FileRoot, RootSource};
 
@@ -57,17 +58,9 @@ impl Config {
         self.folder.join("journal")
     }
 
-    /// A policy that is not for development takes neither a root nor an anchor that is.
     fn check(&self, policy: &Policy) -> Result<(), Fault> {
         policy.check()?;
-        let wants_token = policy.root == RootKind::Pkcs11;
-        if wants_token && self.root.development() {
-            return Err(Fault::Policy(format!("the root keys are to be in a token, not in a {}", self.root.name())));
-        }
-        if !policy.development && self.root.development() {
-            return Err(Fault::Policy(format!("a root key in a {} is for development", self.root.name())));
-        }
-        Ok(())
+        check_root(policy, &*self.root)
     }
 }
 

@@ -193,10 +193,11 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`Fault::Key`] if the keys are an older copy than the journal knows, or one of them is missing; the journal's
-    /// faults.
+    /// [`Fault::Policy`] if the root keys may not be where they are; [`Fault::Key`] if the keys are an older copy than the
+    /// journal knows, or one of them is missing; the journal's faults.
     pub fn over(journal: Box<dyn Journal>, clock: Arc<dyn Clock>, custody: Custody) -> Result<Self, Fault> {
         let policy = journal.policy().clone();
+        custody::check_root(&policy, &*custody.keeper.root)?;
         let (held, fleet) = (Named::of(&custody.secrets, &custody.epochs)?, custody.secrets.fleet);
         let named = Named::by(&*journal)?;
         if held.serial < named.serial {

@@ -135,7 +135,7 @@ struct Waiting {
 
 /// A request's bytes, and whom its answer was promised.
 enum Asked {
-    Plain(Vec<u8>, Promise<Outcome>),
+    Plain(Secret<Vec<u8>>, Promise<Outcome>),
     #[cfg(feature = "channel")]
     Sealed(Vec<u8>, Promise<SealedOutcome>),
 }
@@ -206,7 +206,8 @@ impl Queue {
             let thread = thread::Builder::new().name(format!("strongroom-{number}"));
             let thread = thread.spawn(move || while shared.answer_batch() {});
             // On failure the drop of the queue ends the threads that were started.
-            let thread = thread.map_err(|error| Fault::Limit(format!("no thread for a batch: {error}")))?;
+            let thread =
+                thread.map_err(|error| Fault::Limit(format!("the operating system gives no thread: {error}")))?;
             queue.threads().push(thread);
         }
         Ok(queue)
@@ -219,7 +220,7 @@ impl Queue {
     pub fn submit(&self, account: AccountId, request: Vec<u8>) -> Answer {
         let (promise, answer) = promise();
         let whole = request.len() == REQUEST_LEN;
-        self.shared.submit(account, whole, Asked::Plain(request, promise));
+        self.shared.submit(account, whole, Asked::Plain(Secret::new(request), promise));
         answer
     }
 
@@ -328,9 +329,7 @@ impl Shared {
             self.vault.open_or_busy(&sealed.collect::<Vec<_>>()).into_iter()
         };
         let ready = |Waiting { account, asked, .. }: Waiting| match asked {
-            Asked::Plain(request, promise) => {
-                Some(Ready { account, request: Secret::new(request), promised: Promised::Plain(promise) })
-            }
+            Asked::Plain(request, promise) => Some(Ready { account, request, promised: Promised::Plain(promise) }),
             #[cfg(feature = "channel")]
             Asked::Sealed(_, promise) => match opened.next() {
                 Some(Ok(Opened { request, reply_key })) => {

@@ -60,9 +60,13 @@ impl FleetSecrets {
 
     fn read(reader: &mut Reader<'_>) -> Result<Box<Self>, Invalid> {
         let (serial, fleet, enrols) = (reader.u32()?, *reader.array()?, reader.u16()?);
-        let servers = (0..read_count(reader)?)
-            .map(|_| Ok(Server { number: reader.u16()?, oprf_seed: *reader.array()?, static_secret: *reader.array()? }))
-            .collect::<Result<Vec<_>, Invalid>>()?;
+        let count = read_count(reader)?;
+        // Large enough from the start: a vector that grows leaves its keys behind.
+        let mut servers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = reader.u16()?;
+            servers.push(Server { number, oprf_seed: *reader.array()?, static_secret: *reader.array()? });
+        }
         let secrets = Box::new(FleetSecrets {
             serial,
             fleet,
@@ -97,7 +101,11 @@ fn read_count(reader: &mut Reader<'_>) -> Result<usize, Invalid> {
 
 fn read_numbered<const N: usize>(reader: &mut Reader<'_>) -> Result<Vec<Numbered<N>>, Invalid> {
     let count = read_count(reader)?;
-    (0..count).map(|_| Ok(Numbered { number: reader.u16()?, until_s: reader.u64()?, key: *reader.array()? })).collect()
+    let mut keys = Vec::with_capacity(count);
+    for _ in 0..count {
+        keys.push(Numbered { number: reader.u16()?, until_s: reader.u64()?, key: *reader.array()? });
+    }
+    Ok(keys)
 }
 
 fn write_numbered<const N: usize>(writer: &mut Writer, keys: &[Numbered<N>]) {

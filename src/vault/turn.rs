@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::Vault;
 use super::custody::Keeper;
-use super::keys::{FleetSecrets, IN_USE, Numbered, no_number, with_one_more, with_server};
+use super::keys::{FleetSecrets, IN_USE, Numbered, no_number, staying, with_one_more, with_server};
 use super::ring::{Bundles, Ring};
 use crate::error::{Fault, Refusal};
 use crate::journal::Journal;
@@ -321,10 +321,10 @@ impl Vault {
             || held.servers.iter().any(|it| unused(it.number))
         {
             let (mut secrets, epochs) = (held.next()?, Arc::clone(&ring.epochs));
-            secrets.login_tickets = held.login_tickets.iter().filter(|it| !over(it)).cloned().collect();
-            secrets.enrolment_tickets = held.enrolment_tickets.iter().filter(|it| !over(it)).cloned().collect();
-            secrets.channel = held.channel.iter().filter(|it| !over(it)).cloned().collect();
-            secrets.servers = held.servers.iter().filter(|it| !unused(it.number)).cloned().collect();
+            secrets.login_tickets = staying(&held.login_tickets, |it| !over(it));
+            secrets.enrolment_tickets = staying(&held.enrolment_tickets, |it| !over(it));
+            secrets.channel = staying(&held.channel, |it| !over(it));
+            secrets.servers = staying(&held.servers, |it| !unused(it.number));
             drop(ring);
             self.turn_to(&keeper, secrets, epochs)?;
             tracing::info!("keys that nothing needs are gone");

@@ -15,7 +15,7 @@ use strongroom::engine::sha512::HmacKey;
 use strongroom::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::file::tell;
+use crate::file::{partial, sync_folder_of, tell};
 use crate::measure::Outcome;
 use crate::person::read_key;
 
@@ -30,7 +30,7 @@ pub(crate) enum BackupCommand {
     Seal(Files),
     /// Open a sealed file; nothing is left of one that was cut short or altered
     Open(Files),
-    /// Show the identity that opens sealed files with `age -d -i`, for a day without this program. It is a secret
+    /// Show the identity by which `age -d -i` opens sealed files where this program is not at hand; it is a secret
     Identity {
         /// The backup key
         #[arg(long, default_value = "backup.key")]
@@ -99,13 +99,12 @@ impl Files {
         let input = File::open(&self.input).map_err(|error| told(&self.input, &error))?;
         let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}";
         let bar = ProgressBar::new(input.metadata()?.len()).with_style(ProgressStyle::with_template(style)?);
-        let mut partial = self.output.clone().into_os_string();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = partial(&self.output);
         let output = File::create(&partial).map_err(|error| told(&partial, &error))?;
         let done = work(&mut bar.wrap_read(input), output).and_then(|output| {
             output.sync_all()?;
-            Ok(fs::rename(&partial, &self.output)?)
+            fs::rename(&partial, &self.output)?;
+            Ok(sync_folder_of(&self.output)?)
         });
         bar.finish_and_clear();
         done.map_err(|error| {

@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use strongroom::transparency::{
-    Bundle, Envelope, EpochSignature, FleetKeys, ForkProof, Note, SigningKey, VerifyingKey,
-};
+use strongroom::transparency::{Bundle, Envelope, EpochSignature, FleetKeys, ForkProof, Note, SigningKey};
 
 use crate::file::{read, read_key, tell, write_new, write_whole};
 use crate::log::now_s;
 use crate::measure::Outcome;
-use crate::signer::read_pins;
+use crate::signer::{public_key, read_pins};
 
 #[derive(Subcommand)]
 pub(crate) enum BundleCommand {
@@ -20,7 +18,7 @@ pub(crate) enum BundleCommand {
     ///
     /// Look at it first: `strongroom bundle show`.
     Sign {
-        /// The signer's key
+        /// A file with the signer's private key for bundles
         #[arg(long)]
         key: PathBuf,
         /// The bundle
@@ -33,7 +31,7 @@ pub(crate) enum BundleCommand {
     },
     /// As the auditor, sign a bundle's epoch for tools in the field, in the form of Cloudflare's plexi
     Project {
-        /// The auditor's key for this alone
+        /// A file with the auditor's private key for this alone
         #[arg(long)]
         key: PathBuf,
         /// The bundle
@@ -44,10 +42,10 @@ pub(crate) enum BundleCommand {
     },
     /// As the operator, sign the auditor's signature of an epoch, if it is of this very bundle
     Countersign {
-        /// The operator's key for this alone
+        /// A file with the operator's private key for this alone
         #[arg(long)]
         key: PathBuf,
-        /// The auditor's public key for this alone
+        /// The auditor's public key for this alone, as "signer show" prints it
         #[arg(long)]
         auditor: String,
         /// The bundle
@@ -58,7 +56,7 @@ pub(crate) enum BundleCommand {
     },
     /// Check that two bundles prove a fork: of one epoch, both signed by both, and different
     Fork {
-        /// The keys that held at their epoch
+        /// The pins that held at their epoch, a file that "strongroom pins" writes
         #[arg(long)]
         pins: PathBuf,
         /// One
@@ -74,7 +72,7 @@ pub(crate) struct Make {
     /// The service, like example.org/backup
     #[arg(long)]
     namespace: String,
-    /// The fleet's keys, fleet-keys.json
+    /// The fleet's public keys and policy, fleet-keys.json
     #[arg(long)]
     artifact: PathBuf,
     /// The evidence for them, signed by both
@@ -89,12 +87,12 @@ pub(crate) struct Make {
     /// When it ends to hold, in seconds since 1970
     #[arg(long)]
     not_after: u64,
-    /// The auditor's key from the next bundle on; it signs this one too
+    /// The auditor's public key from the next bundle on, as "signer show" prints it; it signs this one too
     #[arg(long)]
-    next_auditor: Option<VerifyingKey>,
-    /// The operator's key from the next bundle on; it signs this one too
+    next_auditor: Option<String>,
+    /// The operator's public key from the next bundle on, as "signer show" prints it; it signs this one too
     #[arg(long)]
-    next_operator: Option<VerifyingKey>,
+    next_operator: Option<String>,
     /// Where to write it
     file: PathBuf,
 }
@@ -121,11 +119,13 @@ pub(crate) fn run(command: BundleCommand) -> Outcome<()> {
             let (key, now_ms): (SigningKey, _) = (read_key(&key)?, now_s()? * 1000);
             let signature = EpochSignature::sign(&read_bundle(&bundle)?, now_ms, &key)?;
             write_new(&out, &signature.write())?;
-            tell(&format!("key {}", hex(key.verifying_key().as_bytes())))
+            let key = key.verifying_key();
+            tell(&format!("key {key}\nin hex, for plexi {}", hex(key.as_bytes())))
         }
         BundleCommand::Countersign { key, auditor, bundle, signature } => {
             let (key, signature): (SigningKey, _) = (read_key(&key)?, EpochSignature::read(&read(&signature)?)?);
-            tell(&hex(&signature.countersign(&read_bundle(&bundle)?, &auditor.parse()?, &key)?))
+            let auditor = public_key("--auditor", &auditor)?;
+            tell(&hex(&signature.countersign(&read_bundle(&bundle)?, &auditor, &key)?))
         }
         BundleCommand::Fork { pins, first, second } => {
             let pins = read_pins(&pins)?;
@@ -154,6 +154,7 @@ fn make(options: Make) -> Outcome<()> {
             (before.epoch.checked_add(1).ok_or("there is no epoch after that")?, note.hash())
         }
     };
+    let next = |option, text: &Option<String>| text.as_deref().map(|text| public_key(option, text)).transpose();
     let bundle = Bundle {
         namespace: options.namespace,
         fleet: keys.fleet,
@@ -163,8 +164,8 @@ fn make(options: Make) -> Outcome<()> {
         previous,
         artifact: FleetKeys::hash(&artifact),
         evidence: Envelope::hash(&evidence),
-        next_auditor: options.next_auditor,
-        next_operator: options.next_operator,
+        next_auditor: next("--next-auditor", &options.next_auditor)?,
+        next_operator: next("--next-operator", &options.next_operator)?,
     };
     // A note without signatures is none; until the first has signed, the file holds the text alone.
     write_new(&options.file, bundle.note()?.text().as_bytes())?;

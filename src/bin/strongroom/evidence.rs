@@ -16,6 +16,7 @@ use crate::file::{read, read_key, tell, write_new, write_whole};
 use crate::keys::Place;
 use crate::log::now_s;
 use crate::measure::Outcome;
+use crate::signer::public_key;
 
 #[derive(Subcommand)]
 pub(crate) enum EvidenceCommand {
@@ -23,7 +24,7 @@ pub(crate) enum EvidenceCommand {
     Make(Make),
     /// Sign evidence, or the transcript of a ceremony, in place of an earlier signature by the same key
     Sign {
-        /// The signer's key for evidence
+        /// A file with the signer's private key for evidence
         #[arg(long)]
         key: PathBuf,
         /// What to sign
@@ -42,7 +43,7 @@ pub(crate) struct Make {
     /// The service, like example.org/backup
     #[arg(long)]
     namespace: String,
-    /// The fleet's keys, fleet-keys.json
+    /// The fleet's public keys and policy, fleet-keys.json
     #[arg(long)]
     artifact: PathBuf,
     /// The transcript of the ceremony, signed by everybody who was there
@@ -104,21 +105,17 @@ fn make(options: Make) -> Outcome<()> {
                 return Err("other keys came of that ceremony".into());
             }
             let attestation = |text: &String| -> Outcome<Document> {
-                let (kind, file) = pair(text)?;
+                let (kind, file) = pair("--attestation", "KIND=FILE", text)?;
                 let (kind, nonce) = match kind.split_once(':') {
                     Some((kind, nonce)) => (kind.to_owned(), Some(nonce.to_owned())),
                     None => (kind, None),
                 };
                 Ok(Document { kind, sha256: digest(&read(file.as_ref())?), nonce })
             };
-            let measurement = |text: &String| -> Outcome<Measurement> {
-                let (kind, digest) = pair(text)?;
-                Ok(Measurement { kind, digest })
-            };
             Origin::Ceremony {
                 transcript: digest(&transcript),
                 attestations: options.attestation.iter().map(attestation).collect::<Result<_, _>>()?,
-                measurement: options.measurement.as_ref().map(measurement).transpose()?,
+                measurement: options.measurement.as_deref().map(measurement).transpose()?,
                 rebuild: options.rebuild,
             }
         }
@@ -129,8 +126,15 @@ fn make(options: Make) -> Outcome<()> {
     tell(&format!("the evidence is in {}; auditor and operator are to sign it", options.file.display()))
 }
 
-fn pair(text: &str) -> Outcome<(String, String)> {
-    let (kind, value) = text.split_once('=').ok_or_else(|| format!("{text} is not KIND=VALUE"))?;
+/// Code that runs, as an option names it.
+pub(crate) fn measurement(text: &str) -> Outcome<Measurement> {
+    let (kind, digest) = pair("--measurement", "KIND=DIGEST", text)?;
+    Ok(Measurement { kind, digest })
+}
+
+/// The two halves of what an option was given; it is not repeated, since it may be a private key by mistake.
+fn pair(option: &str, form: &str, text: &str) -> Outcome<(String, String)> {
+    let (kind, value) = text.split_once('=').ok_or_else(|| format!("{option} must be of the form {form}"))?;
     Ok((kind.to_owned(), value.to_owned()))
 }
 
@@ -142,15 +146,15 @@ pub(crate) struct Ceremony {
     /// The service, like example.org/backup
     #[arg(long)]
     namespace: String,
-    /// Somebody who is here, as ROLE=KEY, with the key by which they will sign the transcript
+    /// Somebody who is here, as ROLE=KEY, with their public key as "signer show" prints it: by it the transcript is signed
     #[arg(long, required = true)]
     participant: Vec<String>,
-    /// The auditor's key for bundles: what both sign as a statement, the fleet obeys
+    /// The auditor's public key for bundles, as "signer show" prints it: what both sign as a statement, the fleet obeys
     #[arg(long, requires = "operator")]
-    auditor: Option<VerifyingKey>,
-    /// The operator's key for bundles
+    auditor: Option<String>,
+    /// The operator's public key for bundles, as "signer show" prints it
     #[arg(long, requires = "auditor")]
-    operator: Option<VerifyingKey>,
+    operator: Option<String>,
     /// Attempts between two proven successes
     #[arg(long, default_value_t = Policy::development().attempts_max)]
     attempts_max: u32,
@@ -177,11 +181,21 @@ pub(crate) struct Ceremony {
 /// Draws a fleet's keys, and writes what is to be known of that.
 pub(crate) fn ceremony(options: Ceremony) -> Outcome<()> {
     let participant = |text: &String| -> Outcome<Participant> {
-        let (role, key) = pair(text)?;
-        let key: VerifyingKey = key.parse()?;
+        let (role, key) = pair("--participant", "ROLE=KEY", text)?;
+        let key: VerifyingKey = public_key("--participant", &key)?;
         Ok(Participant { role, key: key.to_string() })
     };
     let participants = options.participant.iter().map(participant).collect::<Result<Vec<_>, _>>()?;
+    let signer = |option, text: &Option<String>| -> Outcome<Option<[u8; 32]>> {
+        let key: Option<VerifyingKey> = text.as_deref().map(|text| public_key(option, text)).transpose()?;
+        Ok(key.map(|key| *key.as_bytes()))
+    };
+    let signers = signer("--auditor", &options.auditor)?.zip(signer("--operator", &options.operator)?);
+    let signers = signers.map(|(auditor, operator)| Signers { auditor, operator });
+    let [artifact_path, transcript_path] = ["fleet-keys.json", "transcript.json"].map(|name| options.out.join(name));
+    if let Some(path) = [&artifact_path, &transcript_path].into_iter().find(|path| path.exists()) {
+        return Err(format!("{} is there already", path.display()).into());
+    }
     let mut steps = Vec::new();
     let mut step = |what: String| -> Outcome<()> {
         tell(&what)?;
@@ -192,10 +206,6 @@ pub(crate) fn ceremony(options: Ceremony) -> Outcome<()> {
     let folder = options.place.folder().display().to_string();
     let in_token = options.place.in_token();
     let config = options.place.new_config()?;
-    let signers = options
-        .auditor
-        .zip(options.operator)
-        .map(|(auditor, operator)| Signers { auditor: *auditor.as_bytes(), operator: *operator.as_bytes() });
     let policy = Policy {
         signers,
         attempts_max: options.attempts_max,
@@ -212,7 +222,7 @@ pub(crate) fn ceremony(options: Ceremony) -> Outcome<()> {
     step(format!("they are sealed under epoch 1, and the policy is the first entry of the journal, in {folder}"))?;
     let keys = vault.fleet_keys()?;
     let artifact = keys.write()?;
-    write_new(&options.out.join("fleet-keys.json"), &artifact)?;
+    write_new(&artifact_path, &artifact)?;
     step(format!("fleet-keys.json is written, of SHA-256 {}", hex(&FleetKeys::hash(&artifact))))?;
     step(match vault.signers() {
         Ok(_) => "the keys of auditor and operator are in the policy: the fleet obeys what both say".to_owned(),
@@ -230,11 +240,10 @@ pub(crate) fn ceremony(options: Ceremony) -> Outcome<()> {
         exceptions: options.exception,
         destroyed: options.destroyed,
     };
-    let path = options.out.join("transcript.json");
-    write_new(&path, &transcript.envelope()?.write())?;
+    write_new(&transcript_path, &transcript.envelope()?.write())?;
     tell(&format!(
         "the transcript is in {}; everybody who is here reads it (`strongroom evidence show`) and signs it (`strongroom \
          evidence sign`)",
-        path.display()
+        transcript_path.display()
     ))
 }

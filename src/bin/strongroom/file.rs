@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use strongroom::transparency::PrivateKey;
 use zeroize::Zeroizing;
@@ -32,15 +32,27 @@ pub(crate) fn read_if_there(path: &Path) -> Outcome<Option<Vec<u8>>> {
 /// Writes a file so that after a crash it is whole or not there.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome<()> {
     let written = || {
-        let partial = path.with_extension("partial");
+        let partial = partial(path);
         let mut file = File::create(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&partial, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        sync_folder_of(path)
     };
     Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)
+}
+
+/// What a file is called until it is whole.
+pub(crate) fn partial(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    partial.into()
+}
+
+/// A name is as durable as the folder that it stands in.
+pub(crate) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// Writes a file that must not be there yet.
@@ -75,16 +87,27 @@ pub(crate) fn write_key<const ALGORITHM: u8>(path: &Path, key: &PrivateKey<ALGOR
     write_secret(path, &Zeroizing::new([text.expose(), &b"\n"[..]].concat()))
 }
 
-/// Writes a new file that only its owner may read.
+/// Writes a new file that only its owner may read, so that after a crash it is whole or not there.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Outcome<()> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = || {
-        let mut file = options.open(path)?;
+        let partial = partial(path);
+        // Left by a crash; it may be a second name of what is there, so it is unlinked and not overwritten.
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = options.open(&partial)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        // A link, not a rename: it never replaces what is there.
+        let linked = fs::hard_link(&partial, path);
+        fs::remove_file(&partial)?;
+        linked?;
+        sync_folder_of(path)
     };
     Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)
 }

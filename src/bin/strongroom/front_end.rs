@@ -11,11 +11,17 @@ use serde_json::{Value, json};
 use strongroom::account::AccountId;
 use strongroom::client::Trouble;
 use strongroom::session::ChannelKey;
+use thiserror::Error;
 
 use crate::bundle::{hex, unhex};
 use crate::measure::Outcome;
 
 const ANSWER_MAX: usize = 64 * 1024;
+
+/// Nobody answers at an address, and why.
+#[derive(Debug, Error)]
+#[error("{0} cannot be reached: {1}")]
+pub(crate) struct Unreached(String, String);
 
 /// A token for an account, of a server that gives one to whoever asks.
 pub(crate) async fn token(server: &str, account: &AccountId) -> Outcome<String> {
@@ -42,27 +48,38 @@ pub(crate) async fn channel(server: &str) -> Outcome<(ChannelKey, [u8; 32])> {
 
 /// What a server tells on a path, or what it says is wrong.
 pub(crate) async fn call(server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
+    if server.starts_with("https://") {
+        return Err(format!("{server}: only http:// is spoken here; TLS is for a proxy in between").into());
+    }
     let address = format!("{}{path}", server.trim_end_matches('/'));
     let request = match &body {
         Some(_) => Request::post(address).header(header::CONTENT_TYPE, "application/json"),
         None => Request::get(address),
     };
     let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
-    let request = request.body(Full::new(body)).map_err(|_| format!("{server} is no address"))?;
+    let request = request.body(Full::new(body));
+    let request = request.map_err(|_| format!("{server} is not an address of the form http://HOST:PORT"))?;
     let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await;
-    let answer = answer.map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    let answer = answer.map_err(|error| Unreached(server.to_owned(), with_cause(&error)))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|error| odd(&error.to_string()))?;
     let told: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     if status.is_success() {
         return Ok(told);
     }
-    let problem = told["problem"].as_str().unwrap_or(status.as_str()).to_owned();
+    let problem = told["problem"].as_str();
+    let words = problem.unwrap_or(status.as_str()).to_owned();
     Err(match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::NotAdmitted(problem),
-        _ => Trouble::Odd(problem),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::NotAdmitted(words),
+        _ if problem.is_some() => Trouble::Refused(words),
+        _ => Trouble::Odd(words),
     }
     .into())
+}
+
+/// An error's words, and those of what is behind it.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", with_cause(cause)))
 }
 
 fn odd(what: &str) -> Trouble {

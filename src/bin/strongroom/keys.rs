@@ -156,6 +156,15 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the vault that is there.
     pub(crate) fn open(self) -> Outcome<Vault> {
+        #[cfg(unix)]
+        if crate::fleet::Site::is_at(&self.folder) {
+            return Err(format!(
+                "{} is a member's folder: its fleet is asked by \"strongroom fleet obey\" and \"fleet rotate\", or by \"fleet \
+                 survey\" once it is stopped",
+                self.folder.display()
+            )
+            .into());
+        }
         if !self.folder.join("keys").exists() {
             return Err(format!("{} holds no vault", self.folder.display()).into());
         }
@@ -211,7 +220,10 @@ pub(crate) fn run(command: Keys) -> Outcome<()> {
         Keys::Artifact { place, file } => {
             let artifact = place.open()?.fleet_keys()?.write()?;
             write_new(&file, &artifact)?;
-            tell(&format!("the fleet's keys are in {}; evidence and the next bundle are to name them", file.display()))
+            tell(&format!(
+                "the fleet's public keys and policy are in {}; evidence and the next bundle are to name them",
+                file.display()
+            ))
         }
         Keys::Rotate { place, kind, bundle_not_after } => {
             let vault = place.open()?;
@@ -296,7 +308,7 @@ fn in_words(status: &KeyStatus) -> String {
     let rotating = |kind: &str, uses: &str, keys: &[TicketKeyStatus]| {
         let one = |it: &TicketKeyStatus| match it.until_s {
             None => format!("{} {uses}", it.number),
-            Some(until_s) => format!("{} opens until {until_s} s", it.number),
+            Some(until_s) => format!("{} opens until {until_s} (in seconds since 1970)", it.number),
         };
         format!("{kind}: key {}", keys.iter().map(one).collect::<Vec<_>>().join(", key "))
     };

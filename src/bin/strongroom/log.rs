@@ -5,14 +5,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
-use strongroom::transparency::{
-    Bundle, Log, LogView, Note, Pins, SigningKey, Trust, Witness, WitnessKey, WitnessSigningKey,
-};
+use strongroom::transparency::{Bundle, Log, LogView, Note, Pins, SigningKey, Trust, Witness, WitnessSigningKey};
 
 use crate::bundle::{hex, read_bundle};
 use crate::file::{read_if_there, read_key, tell, write_new, write_whole};
 use crate::measure::Outcome;
-use crate::signer::read_pins;
+use crate::signer::{public_key, read_pins};
 
 /// What a monitor ends with if there is something new.
 const NEWS: u8 = 3;
@@ -26,7 +24,7 @@ pub(crate) enum LogCommand {
         /// The log's folder
         #[arg(long)]
         folder: PathBuf,
-        /// The log's key
+        /// A file with the log's private key
         #[arg(long)]
         key: PathBuf,
     },
@@ -35,10 +33,10 @@ pub(crate) enum LogCommand {
         /// The log's folder
         #[arg(long)]
         folder: PathBuf,
-        /// The log's key
+        /// A file with the log's private key
         #[arg(long)]
         key: PathBuf,
-        /// Whose bundles it takes
+        /// The pins, a file that "strongroom pins" writes: whose bundles it takes
         #[arg(long)]
         pins: PathBuf,
         /// Bundles that follow each other
@@ -62,10 +60,10 @@ pub(crate) enum LogCommand {
         /// The pins that name the log
         #[arg(long)]
         pins: PathBuf,
-        /// The witness's key
+        /// A file with the witness's private key
         #[arg(long)]
         key: PathBuf,
-        /// What the witness remembers: the checkpoint that it cosigned last. It must never go back
+        /// A file that keeps the checkpoint that the witness cosigned last; made if it is not there. It must never go back
         #[arg(long)]
         memory: PathBuf,
         /// Where to write the cosigned checkpoint
@@ -76,12 +74,12 @@ pub(crate) enum LogCommand {
         /// The log's folder
         #[arg(long)]
         folder: PathBuf,
-        /// The log's key
+        /// A file with the log's private key
         #[arg(long)]
         key: PathBuf,
-        /// The witness's public key
+        /// The witness's public key, as "signer show" prints it
         #[arg(long)]
-        witness: WitnessKey,
+        witness: String,
         /// The cosigned checkpoint
         cosigned: PathBuf,
     },
@@ -109,7 +107,7 @@ pub(crate) enum LogCommand {
         /// The pins that name log and namespace
         #[arg(long)]
         pins: PathBuf,
-        /// What the monitor remembers: the checkpoint that it saw last
+        /// A file that keeps the checkpoint that the monitor saw last; made if it is not there
         #[arg(long)]
         memory: PathBuf,
         /// Write JSON to standard output, and nothing else
@@ -146,6 +144,7 @@ pub(crate) fn run(command: LogCommand) -> Outcome<ExitCode> {
         }
         LogCommand::Take { folder, key, witness, cosigned } => {
             let mut log = Log::open(&folder, read_key::<1>(&key)?)?;
+            let witness = public_key("--witness", &witness)?;
             log.take_cosignature(&read_bundle(&cosigned)?, &witness)?;
             tell(&format!("the checkpoint of {} entries carries the signature of {}", log.size(), witness.name()))?;
         }

@@ -24,9 +24,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-const EXIT_STATUS: &str = "Exit status: 0 if what was asked for was done; 1 if it could not be; 2 if the arguments ask for \
-    nothing that there is; 3 if a monitor has news; 4 if a code is wrong; 5 if no attempts are left; 6 if the vault cannot \
-    be reached; 7 if the fleet is not trusted.";
+const EXIT_STATUS: &str = "Exit status: 0 if what was asked for was done; 1 if it could not be; 2 if the arguments are \
+    wrong; 3 if a monitor has news; 4 if a code is wrong; 5 if no attempts are left; 6 if the vault cannot be reached; 7 if \
+    a command that speaks to a vault does not trust the fleet (verify ends with 1).";
 
 /// The core of a backup key vault, from the command line.
 #[derive(Parser)]
@@ -97,7 +97,7 @@ enum Command {
     /// Keys of those who sign
     #[command(subcommand)]
     Signer(signer::Signer),
-    /// Write down what verifiers are given before they hear of anything
+    /// Write the pins: a file of the keys that a verifier trusts from the start
     Pins(Box<signer::PinsOptions>),
     /// Write a shell's completions to standard output
     Completions {

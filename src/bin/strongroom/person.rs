@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::bundle::{hex, unhex};
 use crate::file::{read, read_if_there, tell, write_secret, write_whole};
-use crate::front_end;
+use crate::front_end::{self, Unreached};
 use crate::log::now_s;
 use crate::measure::Outcome;
 use crate::signer::read_pins;
@@ -30,7 +30,8 @@ pub(crate) struct Door {
     /// The server before the vault
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     server: String,
-    /// Who you are to the service: what an account is made of
+    /// Who you are to the service: what an account is made of; needed wherever a vault is asked. A person who never enrolled is
+    /// answered as if the code were wrong
     #[arg(long)]
     person: Option<String>,
     /// The service, which accounts are made of too
@@ -39,13 +40,13 @@ pub(crate) struct Door {
     /// A file with the token of your sign-in; without it the server is asked for one, which example servers may give
     #[arg(long)]
     token: Option<PathBuf>,
-    /// What is trusted of a fleet before anything is heard
+    /// The pins, a file that "strongroom pins" writes: whose keys are trusted from the start
     #[arg(long, requires = "published")]
     pins: Option<PathBuf>,
     /// What the operator publishes of its keys: a folder, as for `verify`
     #[arg(long, requires = "pins")]
     published: Option<PathBuf>,
-    /// What was accepted last, kept from one time to the next
+    /// A file that keeps what was accepted last; made if it is not there
     #[arg(long, requires = "pins")]
     memory: Option<PathBuf>,
     /// Accept a fleet that was made for development; without pins its keys are taken from the server, whoever that is
@@ -133,6 +134,7 @@ pub(crate) fn recover(options: &Recover) -> Outcome<()> {
     let key = match options.by {
         Way::Code => {
             let vault = Vault::reach(&options.person.door)?;
+            vault.owns(keyring.as_ref())?;
             if let Some(held) = keyring.as_ref().and_then(Keyring::code).filter(|held| vault.serves_another(held)) {
                 return Err(another_fleet(held).into());
             }
@@ -155,6 +157,7 @@ pub(crate) fn recover(options: &Recover) -> Outcome<()> {
 pub(crate) fn change_code(person: &Person) -> Outcome<()> {
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
+    vault.owns(person.files.read_keyring()?.as_ref())?;
     let (old, new) = (asked("Code until now: ")?, asked_twice("New code: ")?);
     let (key, pending) = vault.wait(vault.http.change_code(&vault.terms, vault.account, old, new))?;
     match person.files.read_key()? {
@@ -204,6 +207,7 @@ pub(crate) fn remove(person: &Person) -> Outcome<()> {
     person.files.settle(&vault)?;
     // The keyring first: if a code is its only way in, the vault keeps the record.
     let mut keyring = person.files.read_keyring()?;
+    vault.owns(keyring.as_ref())?;
     if let Some(keyring) = keyring.as_mut().filter(|keyring| keyring.code().is_some()) {
         let key = person.files.read_key()?;
         let key = key.ok_or_else(|| format!("there is no backup key in {}", person.files.key.display()))?;
@@ -251,6 +255,7 @@ pub(crate) fn exit_code(reason: &(dyn Error + 'static)) -> ExitCode {
         Some(Failure::WrongCode { .. } | Failure::Refused(Refusal::WrongProof)) => ExitCode::from(4),
         Some(Failure::Refused(Refusal::Exhausted | Refusal::LifetimeUsed)) => ExitCode::from(5),
         Some(Failure::FleetNotTrusted | Failure::DevelopmentRefused) => ExitCode::from(7),
+        _ if reason.is::<Unreached>() => ExitCode::from(6),
         _ if reason.is::<NotTrusted>() => ExitCode::from(7),
         _ => ExitCode::FAILURE,
     }
@@ -324,6 +329,16 @@ impl Vault {
         self.runtime.block_on(work)
     }
 
+    /// A code of another account is not tried: somebody else would be charged for it.
+    fn owns(&self, keyring: Option<&Keyring>) -> Outcome<()> {
+        match keyring.and_then(Keyring::code) {
+            Some(held) if held.account != self.account => {
+                Err("the keyring is of another account: look at --person and --service; nothing was tried".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn serves_another(&self, held: &CodeHeld) -> bool {
         held.fleet != self.fleet
     }
@@ -357,7 +372,10 @@ impl Files {
 
     fn write_key(&self, key: &Secret<[u8; 32]>) -> Outcome<()> {
         let mut text = Zeroizing::new(String::with_capacity(65));
-        text.push_str(&Zeroizing::new(hex(key.expose())));
+        // No piece of it is left behind: the text never grows.
+        for &byte in key.expose() {
+            text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default()));
+        }
         text.push('\n');
         write_secret(&self.key, text.as_bytes())
     }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use strongroom::error::Fault;
 use strongroom::secret::Secret;
-use strongroom::transparency::{LogPolicy, Measurement, Pins, SigningKey, VerifyingKey, WitnessKey, WitnessSigningKey};
+use strongroom::transparency::{LogPolicy, Pins, PublicKey, SigningKey, WitnessSigningKey};
 
+use crate::evidence::measurement;
 use crate::file::{read_key, read_text, tell, write_key, write_new};
 use crate::measure::Outcome;
 
@@ -66,24 +68,24 @@ pub(crate) struct PinsOptions {
     /// The least epoch that is accepted
     #[arg(long, default_value_t = 1)]
     least_epoch: u32,
-    /// The auditor's key for bundles
+    /// The auditor's public key for bundles, as "signer show" prints it
     #[arg(long)]
-    auditor: VerifyingKey,
-    /// The operator's key for bundles
+    auditor: String,
+    /// The operator's public key for bundles, as "signer show" prints it
     #[arg(long)]
-    operator: VerifyingKey,
-    /// The auditor's key for evidence
+    operator: String,
+    /// The auditor's public key for evidence, as "signer show" prints it
     #[arg(long)]
-    auditor_evidence: VerifyingKey,
-    /// The operator's key for evidence
+    auditor_evidence: String,
+    /// The operator's public key for evidence, as "signer show" prints it
     #[arg(long)]
-    operator_evidence: VerifyingKey,
-    /// The log's key
+    operator_evidence: String,
+    /// The log's public key, as "signer show" prints it
     #[arg(long)]
-    log: VerifyingKey,
-    /// A witness's key; as many as there are
+    log: String,
+    /// A witness's public key, as "signer show" prints it; as many as there are
     #[arg(long)]
-    witness: Vec<WitnessKey>,
+    witness: Vec<String>,
     /// How many witnesses must have seen what the log shows
     #[arg(long)]
     quorum: usize,
@@ -98,24 +100,32 @@ pub(crate) struct PinsOptions {
 }
 
 pub(crate) fn pins(options: PinsOptions) -> Outcome<()> {
-    let measurement = |text: &String| {
-        let (kind, digest) = text.split_once('=').ok_or_else(|| format!("{text} is not KIND=DIGEST"))?;
-        Ok(Measurement { kind: kind.to_owned(), digest: digest.to_owned() })
-    };
+    let log = public_key("--log", &options.log)?;
+    let witnesses = options.witness.iter().map(|text| public_key("--witness", text)).collect::<Outcome<_>>()?;
     let pins = Pins {
         namespace: options.namespace,
         epoch_min: options.least_epoch,
-        auditor: options.auditor,
-        operator: options.operator,
-        auditor_evidence: options.auditor_evidence,
-        operator_evidence: options.operator_evidence,
-        log: LogPolicy::new(options.log, options.witness, options.quorum)?,
-        measurements: options.measurement.iter().map(measurement).collect::<Result<_, String>>()?,
+        auditor: public_key("--auditor", &options.auditor)?,
+        operator: public_key("--operator", &options.operator)?,
+        auditor_evidence: public_key("--auditor-evidence", &options.auditor_evidence)?,
+        operator_evidence: public_key("--operator-evidence", &options.operator_evidence)?,
+        log: LogPolicy::new(log, witnesses, options.quorum)?,
+        measurements: options.measurement.iter().map(|text| measurement(text)).collect::<Outcome<_>>()?,
         compiled_in: options.compiled_in,
     };
     // What is written must be read again by whoever gets it.
     Pins::read(&pins.write())?;
     write_new(&options.file, pins.write().as_bytes())
+}
+
+/// The public key that an option was given. Clap repeats what it refuses, and that may be a private key by mistake: so to clap
+/// the option is any text.
+pub(crate) fn public_key<const ALGORITHM: u8>(option: &str, text: &str) -> Outcome<PublicKey<ALGORITHM>> {
+    if text.trim_start().starts_with("PRIVATE+KEY+") {
+        let why = "this is a private key: give the public half, as \"strongroom signer show\" prints it";
+        return Err(format!("{option}: {why}").into());
+    }
+    Ok(text.parse().map_err(|fault: Fault| format!("{option}: {fault}"))?)
 }
 
 /// Reads pins from a file.

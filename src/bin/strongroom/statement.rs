@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use strongroom::account::AccountId;
 use strongroom::transparency::{Bundle, FleetKeys, Member, Note, Order, SigningKey, Statement};
 
-use crate::bundle::{hex, read_bundle};
+use crate::bundle::{hex, read_bundle, unhex};
 use crate::file::{read, read_key, tell, write_new, write_whole};
 use crate::keys::Place;
 use crate::measure::Outcome;
@@ -17,10 +17,10 @@ pub(crate) enum StatementCommand {
     Pardon {
         #[command(flatten)]
         to: To,
-        /// The account's id, in hex
+        /// The account's id, in hex: made of the service's and the person's name (AccountId::derive)
         #[arg(long)]
         account: String,
-        /// The value that is pardoned in all: said twice it gives no more
+        /// Attempts that are pardoned over all statements so far, this one included
         #[arg(long)]
         pardoned: u32,
     },
@@ -28,7 +28,7 @@ pub(crate) enum StatementCommand {
     Restore {
         #[command(flatten)]
         to: To,
-        /// One more than the last
+        /// One more than that of the last restore; "fleet survey" shows how many there were
         #[arg(long)]
         number: u32,
     },
@@ -47,7 +47,7 @@ pub(crate) enum StatementCommand {
     Refound {
         #[command(flatten)]
         to: To,
-        /// One more than the last restore
+        /// One more than that of the last restore; "fleet survey" shows how many there were
         #[arg(long)]
         number: u32,
         /// What `fleet survey` calls the backup
@@ -62,7 +62,7 @@ pub(crate) enum StatementCommand {
     },
     /// Sign a statement, in place of an earlier signature by the same key
     Sign {
-        /// The signer's key for bundles
+        /// A file with the signer's private key for bundles
         #[arg(long)]
         key: PathBuf,
         /// The statement
@@ -85,7 +85,7 @@ pub(crate) enum StatementCommand {
 /// To whom it is said.
 #[derive(Args)]
 pub(crate) struct To {
-    /// The fleet's keys, fleet-keys.json
+    /// The fleet's public keys and policy, fleet-keys.json
     #[arg(long)]
     artifact: PathBuf,
     /// Where to write the statement
@@ -163,17 +163,14 @@ fn one(text: &str) -> Outcome<Member> {
         return Err(format!("{text} is not NUMBER,NAME,LINK KEY,SHA-256,CODE").into());
     };
     let (link_key, channel_key) = (hex32(link_key)?, hex32(channel_key)?);
-    Ok(Member { number: number.parse()?, name: name.to_owned(), link_key, channel_key, code: code.to_owned() })
+    let number = number.parse().map_err(|_| format!("{number} is not a member's number"))?;
+    Ok(Member { number, name: name.to_owned(), link_key, channel_key, code: code.to_owned() })
 }
 
 fn hex32(text: &str) -> Outcome<[u8; 32]> {
-    let digits = text.as_bytes();
-    let mut bytes = [0; 32];
-    if digits.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 {
         return Err(format!("{text} is not 32 bytes of hex").into());
     }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair)?, 16)?;
-    }
-    if hex(&bytes) == text { Ok(bytes) } else { Err(format!("{text} is not written as hex is here").into()) }
+    let bytes = unhex(text).filter(|bytes| hex(bytes) == text);
+    Ok(bytes.ok_or_else(|| format!("{text} is not hex in small letters"))?)
 }

@@ -15,10 +15,10 @@ use crate::signer::read_pins;
 /// What is verified, and by what.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// What is trusted before anything is heard
+    /// The pins, a file that "strongroom pins" writes: whose keys are trusted from the start
     #[arg(long)]
     pins: PathBuf,
-    /// What was accepted last, if it was kept; written anew where this ends well
+    /// A file that keeps what was accepted last; made if it is not there, and written anew where this ends well
     #[arg(long)]
     memory: Option<PathBuf>,
     /// The root certificate, in DER, under which attestations of AWS Nitro enclaves are judged
@@ -70,7 +70,10 @@ pub(crate) fn run(options: Verify) -> Outcome<()> {
         let [first, second] = write_fork(Path::new("."), fork)?;
         eprintln!("the two bundles are kept in {} and {}; show them to everybody", first.display(), second.display());
     }
-    let verified = report.outcome?;
+    let verified = report.outcome.map_err(|why| match nitro {
+        None if why.ends_with("judge attestations of kind aws-nitro") => format!("{why}: give --nitro-root"),
+        _ => why,
+    })?;
     if let (Some(path), Some(memory)) = (&options.memory, trust.memory()) {
         write_whole(path, &memory)?;
     }

@@ -62,6 +62,7 @@ struct Shared {
     keys: Arc<Keys>,
     policy: Policy,
     member: u64,
+    life: u64,
     store: Store,
     latch: Latch,
     /// From whom this member takes its first rows, if it did not found the fleet.
@@ -150,6 +151,7 @@ impl Log {
             keys,
             policy,
             member,
+            life: latch.held().sequence,
             store,
             latch,
             invitation,
@@ -159,9 +161,9 @@ impl Log {
         })))
     }
 
-    /// Which life this is: how often the anchor had moved when the log was opened, or since.
+    /// Which life this is: how often the anchor had moved when the log was opened.
     pub(super) fn life(&self) -> u64 {
-        self.0.latch.held().sequence
+        self.0.life
     }
 
     pub(super) fn latch(&self) -> &Latch {
@@ -216,13 +218,13 @@ impl Log {
         Ok(self.tail()?.bytes)
     }
 
-    /// A checkpoint that stands at `base` is on the disk.
-    pub(super) fn checkpointed(&self, base: Place, root: [u8; 32]) -> Result<(), Fault> {
+    /// A checkpoint that stands at `base` is on the disk; when it was cut, so many bytes of rows were behind the one before.
+    pub(super) fn checkpointed(&self, base: Place, root: [u8; 32], bytes: u64) -> Result<(), Fault> {
         let _disk = self.disk()?;
         self.0.latch.close_on(self.0.latch.advance_root(root))?;
         let mut tail = self.tail()?;
         tail.base = Some(base);
-        tail.bytes = tail.rows.iter().filter(|it| it.id > base.id).count() as u64 * ROW_OVERHEAD;
+        tail.bytes = tail.bytes.saturating_sub(bytes);
         Ok(())
     }
 

@@ -257,14 +257,13 @@ impl Replica {
         let mut receiving = self.0.arriving.lock().await;
         // A leader that begins anew has given up what it sent before.
         *receiving = None;
-        match self.0.machine.receive(head) {
+        match blocking(|| self.0.machine.receive(head)) {
             Ok(Some(arriving)) => {
                 *receiving = Some(Receiving { from, next: 0, touched: Instant::now(), arriving });
                 Reply::Continue
             }
             Ok(None) => Reply::Refused(Refused::Busy),
-            Err(Fault::Latched) => Reply::Refused(Refused::Stopped),
-            Err(_) => Reply::Refused(Refused::Malformed),
+            Err(fault) => not_taken(&fault, from),
         }
     }
 
@@ -277,9 +276,8 @@ impl Replica {
         match blocking(|| self.0.machine.take(&mut it.arriving, part)) {
             Ok(()) => Reply::Continue,
             Err(fault) => {
-                tracing::warn!(%fault, from, "a checkpoint is not taken");
                 *receiving = None;
-                Reply::Refused(Refused::Malformed)
+                not_taken(&fault, from)
             }
         }
     }
@@ -293,10 +291,7 @@ impl Replica {
                 Ok(response) => Reply::Installed(response.vote),
                 Err(_) => Reply::Refused(Refused::Stopped),
             },
-            Err(fault) => {
-                tracing::warn!(%fault, from, "a checkpoint is not what its root says");
-                Reply::Refused(Refused::Malformed)
-            }
+            Err(fault) => not_taken(&fault, from),
         }
     }
 }
@@ -312,6 +307,15 @@ fn in_order(vote: &Vote, previous: Option<Place>, entries: &[Entry]) -> bool {
         follows
     });
     follows && last.is_none_or(|last| last.leader <= leader_of(&vote.leader_id) && last.index < u64::MAX)
+}
+
+/// A checkpoint that does not come to stand here, because of what came or of this replica's own disk.
+fn not_taken(fault: &Fault, from: u64) -> Reply {
+    tracing::warn!(%fault, from, "a checkpoint is not taken");
+    Reply::Refused(match fault {
+        Fault::Latched | Fault::Storage(_) => Refused::Stopped,
+        _ => Refused::Malformed,
+    })
 }
 
 /// The date of an entry, if it has one.

@@ -360,6 +360,29 @@ impl Replica {
         self.0.raft.trigger().snapshot().await.map_err(|_| Fault::Latched)
     }
 
+    /// [`Replica::checkpoint`], and waits until it stands and the rows in it have left the log: all that were applied here before
+    /// the call. A member that is far behind then takes the checkpoint.
+    ///
+    /// # Errors
+    /// [`Fault::Unsettled`] if that takes longer than [`Settings::patience`]; [`Fault::Latched`] once the replica has stopped.
+    pub async fn forget(&self) -> Result<(), Fault> {
+        let Shared { raft, machine, settings, log, .. } = &*self.0;
+        let Some(upto) = *machine.applied().borrow() else { return Ok(()) };
+        let (deadline, mut metrics) = (Instant::now() + settings.patience, raft.metrics());
+        loop {
+            log.latch().check()?;
+            raft.trigger().snapshot().await.map_err(|_| Fault::Latched)?;
+            raft.trigger().purge_log(upto.index).await.map_err(|_| Fault::Latched)?;
+            let gone = metrics.wait_for(|it| it.purged.is_some_and(|purged| purged.index >= upto.index));
+            if tokio::time::timeout(ROUND, gone).await.is_ok() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Fault::Unsettled("rows that are in a checkpoint have not left the log in time".to_owned()));
+            }
+        }
+    }
+
     /// What the leader says, whoever that is, tried until `deadline`.
     pub(super) async fn ask_leader(&self, request: &Request, deadline: Instant) -> Result<Reply, Fault> {
         let Shared { number, raft, peers, settings, log, .. } = &*self.0;
@@ -407,6 +430,12 @@ impl Replica {
     #[cfg(test)]
     pub(super) fn handles(&self) -> usize {
         Arc::strong_count(&self.0)
+    }
+
+    /// The last row that has left its log.
+    #[cfg(test)]
+    pub(super) fn gone_from_log(&self) -> Option<u64> {
+        self.0.raft.metrics().borrow().purged.map(|it| it.index)
     }
 
     /// The last row of its log.

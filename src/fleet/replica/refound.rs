@@ -57,7 +57,8 @@ pub struct Survey {
 }
 
 /// Tells what the files of a stopped member hold, or a copy of them: of the member that was `number`. A survivor's own anchor
-/// says whether the disk is as new as it should be; for a copy there is none.
+/// says whether the disk is as new as it should be, and moves as when the member opens; for a copy there is none. Opening the files
+/// settles what a crash left in them, so give it a copy of an only backup.
 ///
 /// # Errors
 /// [`Fault::Anchor`] if the disk lacks what the anchor names, [`Fault::Damaged`], [`Fault::Format`],
@@ -118,7 +119,7 @@ pub struct Backup<'a> {
 }
 
 /// Makes the files of a member of a fleet that goes on from a backup, in a folder that is there: `number`, which the statement
-/// names. The statement is [`Order::Refound`]'s, by the two whom the backup's state knows as signers.
+/// names. Where it is cut short, begin again in an empty folder. The statement is [`Order::Refound`]'s, by the two whom the backup's state knows as signers.
 ///
 /// # Errors
 /// [`Fault::Key`] if it is not a statement of both to this fleet, names another backup, does not name `number`, or names one that

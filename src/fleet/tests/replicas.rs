@@ -31,6 +31,30 @@ async fn fleet_of_three_counts_and_agrees() {
     }
 }
 
+/// V8: what an epoch's end rests on.
+#[tokio::test(start_paused = true)]
+async fn fleet_member_forgets_the_rows_of_what_it_has_applied() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    for attempt in 0..30 {
+        fleet.replica(leader).commit(vec![enrol(1, attempt, attempt as u8)]).await.unwrap();
+    }
+    for number in 1..=3 {
+        let replica = fleet.replica(number);
+        replica.confirm().await.unwrap();
+        let (applied, before) = (replica.status().applied_index.unwrap(), encoded(&replica));
+        assert!(replica.gone_from_log() < Some(applied), "the control: rows are kept for who is behind");
+        replica.forget().await.unwrap();
+        assert!(replica.gone_from_log() >= Some(applied));
+        assert_eq!(encoded(&replica), before);
+        drop(replica);
+        fleet.stop(number).await;
+        fleet.start(number).await.unwrap();
+    }
+    let receipts = fleet.replica(1).commit(vec![charge(1, 1)]).await.unwrap();
+    assert!(matches!(receipts[0].verdict(), Verdict::Charged { ordinal: 1, .. }));
+}
+
 #[tokio::test(start_paused = true)]
 async fn fleet_goes_on_without_its_leader_and_takes_it_back() {
     let fleet = Fleet::of(3).await;

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -15,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::{FLEET, Fleet, address, head, link_key};
 use crate::fleet::link::{Address, Links};
 use crate::fleet::message::{Refused, Reply, Request};
-use crate::fleet::stream::Streams;
+use crate::fleet::stream::{Dialled, Dials, Streams};
 use crate::fleet::tls::{LinkKey, TcpDials, Tls};
 use crate::fleet::version::NEWEST;
 use crate::secret::Secret;
@@ -136,6 +137,55 @@ async fn fleet_links_are_tls_13_with_x25519mlkem768_alone() {
     assert_eq!(connection.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     assert_eq!(connection.negotiated_key_exchange_group().map(|it| it.name()), Some(NamedGroup::X25519MLKEM768));
     assert_eq!(accepted.unwrap().0, 2);
+}
+
+/// Dials of a network on which every stream takes a while to stand, and counts them.
+struct Slow(Arc<AtomicUsize>);
+
+impl Dials for Slow {
+    type Stream = tokio::io::DuplexStream;
+
+    fn dial<'a>(&'a self, _: u64, _: &'a Address) -> Dialled<'a, Self::Stream> {
+        Box::pin(async move {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let (near, far) = duplex(64 * 1024);
+            let (mut reader, mut writer) = tokio::io::split(far);
+            tokio::spawn(async move { tokio::io::copy(&mut reader, &mut writer).await });
+            Ok(near)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleet_calls_that_begin_together_share_one_stream() {
+    let dialled = Arc::new(AtomicUsize::new(0));
+    let (links, at) = (Arc::new(Streams::new(Slow(Arc::clone(&dialled)))), address(1));
+    let call = |words: &'static [u8]| links.call(1, &at, words.to_vec());
+    // The other end says back what it hears, so a reply is the words.
+    let replies = tokio::join!(call(b"vote"), call(b"append"), call(b"ask"));
+    assert_eq!([replies.0.unwrap(), replies.1.unwrap(), replies.2.unwrap()], [&b"vote"[..], b"append", b"ask"]);
+    assert_eq!(dialled.load(Ordering::Relaxed), 1);
+}
+
+/// Who holds as many handshakes as an address may keeps nobody else from theirs.
+#[tokio::test]
+async fn fleet_links_are_not_held_up_by_one_address() {
+    let fleet = fleet().await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let at = Address { name: listener.local_addr().unwrap().to_string(), ..address(1) };
+    let _listening = tokio::spawn(tls(1).acceptor(&fleet.replica(1)).unwrap().listen(listener));
+    let mut idle = Vec::new();
+    for _ in 0..16 {
+        idle.push(TcpStream::connect(&at.name).await.unwrap());
+    }
+    let mut more = TcpStream::connect(&at.name).await.unwrap();
+    assert_eq!(more.read(&mut [0; 1]).await.unwrap_or(0), 0, "one too many of this address is turned away at once");
+    let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
+    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = elsewhere.connect(at.name.parse().unwrap()).await.unwrap();
+    tls(2).connect(stream, &at).await.expect("another address has places of its own");
+    drop(idle);
 }
 
 /// Over sockets of the system: a member asks another, a stranger asks nobody.

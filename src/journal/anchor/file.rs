@@ -41,13 +41,19 @@ impl FileAnchor {
         draft.push(".new");
         let draft = Path::new(&draft);
         (|| -> io::Result<()> {
-            let mut file = File::create(draft)?;
+            // Left by a crash; perhaps a second name of an anchor that lives, so it is unlinked and not overwritten.
+            match std::fs::remove_file(draft) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = File::create_new(draft)?;
             file.write_all(&slot(&Anchored::default()))?;
             file.write_all(&[0; SLOT_SIZE])?;
             file.sync_all()?;
             // A link, unlike a rename, never replaces what is there.
-            std::fs::hard_link(draft, path)?;
+            let linked = std::fs::hard_link(draft, path);
             std::fs::remove_file(draft)?;
+            linked?;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder)?.sync_all()
         })()
@@ -182,6 +188,10 @@ mod tests {
         assert_eq!(FileAnchor::open(&path).unwrap().read(), Ok(example(5)));
         assert!(matches!(FileAnchor::create(&path), Err(Fault::Storage(_))));
         assert_eq!(FileAnchor::open(&path).unwrap().read(), Ok(example(5)), "a refused creation changes nothing");
+        // Nor one beside what a crash left between the two steps of a creation: a second name of the anchor.
+        fs::hard_link(&path, folder.path().join("anchor.new")).unwrap();
+        assert!(matches!(FileAnchor::create(&path), Err(Fault::Storage(_))));
+        assert_eq!(FileAnchor::open(&path).unwrap().read(), Ok(example(5)));
     }
 
     #[test]

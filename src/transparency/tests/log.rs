@@ -380,6 +380,25 @@ fn t7_wherever_an_append_is_cut_short_nothing_that_was_signed_is_contradicted() 
 }
 
 #[test]
+fn t7_another_key_takes_no_checkpoint_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = log_in(folder.path());
+    log.append(&entries(2)).unwrap();
+    let signed = log.checkpoint().write();
+    drop(log);
+    // As if it had been cut short between the two steps of publishing.
+    let next = folder.path().join("checkpoint.next");
+    fs::rename(folder.path().join("checkpoint"), &next).unwrap();
+    let other = SigningKey::new("another.example", &Secret::new([9; 32])).unwrap();
+    let namesake = SigningKey::new(log_key().verifying_key().name(), &Secret::new([9; 32])).unwrap();
+    for wrong in [other, namesake] {
+        assert!(matches!(Log::open(folder.path(), wrong), Err(Fault::Key(_))));
+        assert_eq!(fs::read(&next).unwrap(), signed);
+    }
+    assert_eq!(Log::open(folder.path(), log_key()).unwrap().size(), 2);
+}
+
+#[test]
 fn t7_after_a_failed_write_a_log_takes_nothing_more() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = log_in(folder.path());

@@ -47,6 +47,18 @@ fn record_of(vault: &Vault, person: Person) -> Record {
 }
 
 #[test]
+fn l12_root_keys_are_where_the_policy_wants_them_whatever_the_journal() {
+    let over = |root: crate::ledger::RootKind| {
+        let custody = Custody::create(Box::new(MemoryRoot::new()), Box::new(MemoryKeyStore::new())).unwrap();
+        let policy = Policy { anchor: crate::ledger::AnchorKind::Memory, root, ..Policy::development() };
+        let journal = Memory::create(policy).unwrap();
+        Vault::over(Box::new(journal), Arc::new(ManualClock::new(NOW_S)), custody).err()
+    };
+    assert!(matches!(over(crate::ledger::RootKind::Pkcs11), Some(Fault::Policy(_))), "it wants a token");
+    assert_eq!(over(crate::ledger::RootKind::File), None);
+}
+
+#[test]
 fn whatever_turns_and_whenever_it_is_opened_again_everybody_recovers() {
     let (place, mut vault) = Place::new();
     let [ada, bea] = ["ada", "bea"].map(Person::new);

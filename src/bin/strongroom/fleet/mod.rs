@@ -21,7 +21,7 @@ use crate::file::{read, tell, write_new};
 use crate::front_end;
 use crate::keys::Place;
 use crate::measure::Outcome;
-use site::Site;
+pub(crate) use site::Site;
 use strongroom::fleet::{Backup, Survey};
 
 #[derive(Subcommand)]
@@ -52,8 +52,9 @@ pub(crate) enum FleetCommand {
         #[arg(long, default_value = "development")]
         code: String,
     },
-    /// Seal the fleet's keys to a founding member, in the folder of the ceremony that drew them; or to one that begins from a
-    /// backup, in the folder of a member that is left
+    /// Seal the fleet's secret keys to a founding member, in the folder of the ceremony that drew them; or to one that begins
+    /// from a backup, in the folder of a member that is left
+    #[command(mut_arg("folder", |it| it.help("The ceremony's folder, or that of a member that is left")))]
     HandOver {
         #[command(flatten)]
         place: Place,
@@ -78,7 +79,7 @@ pub(crate) enum FleetCommand {
         #[command(flatten)]
         copy: Copy,
     },
-    /// As a member, take the fleet's keys and begin the log: to found the fleet, to join one that runs, or to go on from a
+    /// As a member, take the fleet's secret keys and begin the log: to found the fleet, to join one that runs, or to go on from a
     /// backup
     Take(Take),
     /// Give a running fleet a statement of both signers, or a bundle that names other signers
@@ -120,13 +121,13 @@ pub(crate) struct Take {
     /// The member's folder
     #[arg(long)]
     folder: PathBuf,
-    /// The fleet's keys, fleet-keys.json
+    /// The fleet's public keys and policy, fleet-keys.json
     #[arg(long)]
     artifact: PathBuf,
     /// The last statement of both signers that names the members
     #[arg(long)]
     statement: PathBuf,
-    /// The keys, sealed to it
+    /// The fleet's secret keys, sealed to this member by "fleet hand-over"
     #[arg(long, required_unless_present = "from")]
     keys: Option<PathBuf>,
     /// A running member's address for operators, who seals them
@@ -177,7 +178,7 @@ pub(crate) fn run(command: FleetCommand) -> Outcome<ExitCode> {
                 vault.hand_over(member, &public_key).map_err(|fault| obeyed.err().unwrap_or(fault))?
             };
             write_new(&out, &sealed)?;
-            tell(&format!("the fleet's keys are in {}, for member {member} alone", out.display()))?;
+            tell(&format!("the fleet's secret keys are in {}, sealed to member {member} alone", out.display()))?;
         }
         FleetCommand::Survey { folder, copy } => survey(&Site::open(&folder)?.survey(copy.backup())?)?,
         FleetCommand::Take(options) => take(&options)?,
@@ -193,7 +194,7 @@ pub(crate) fn run(command: FleetCommand) -> Outcome<ExitCode> {
         }
         FleetCommand::Drain { member } => {
             ask(&member.at, "/v1/drain", json!({}))?;
-            tell("it leads no more")?;
+            tell("it is to lead no more; stop it once \"strongroom fleet status\" shows another leader")?;
         }
         FleetCommand::Status(options) => return status::run(&options),
     }
@@ -213,9 +214,11 @@ fn member(folder: &std::path::Path, number: u64, name: &str, code: &str) -> Outc
 
 fn survey((survey, held): &(Survey, u32)) -> Outcome<()> {
     let Survey { last, backup, restores, predecessor, accounts, time_s, keys_serial, .. } = survey;
+    let older = if held < keys_serial { ": older, so another member must hand over" } else { "" };
     tell(&format!(
         "backup {}\nlast row {} of term {}; of several, the one of the greatest term and row has what was acknowledged\n\
-         restores {restores}\nmembers by the statement {}\naccounts {accounts}\nstate time {time_s}\nkeys {keys_serial}, of which this member has {held}",
+         restores {restores}\nmembers by the statement {}\naccounts {accounts}\nstate time {time_s}, in seconds since 1970\n\
+         the fleet's keys have serial number {keys_serial}, this member's have {held}{older}",
         hex(backup),
         last.index,
         last.leader.term,
@@ -236,5 +239,5 @@ fn take(options: &Take) -> Outcome<()> {
         }
     };
     let what = site.take(&artifact, &statement, &sealed, options.copy.backup())?;
-    tell(&format!("member {} has the fleet's keys and {what}; `strongroom fleet run` runs it", site.number))
+    tell(&format!("member {} has the fleet's secret keys and {what}; `strongroom fleet run` runs it", site.number))
 }

@@ -56,10 +56,11 @@ pub(crate) struct Run {
     /// Give a token to whoever asks for one, signed by the key in this file of 32 bytes: for a try
     #[arg(long, conflicts_with = "admission")]
     admit_anybody: Option<PathBuf>,
-    /// What the operator publishes of the fleet's keys, a folder: the vault serves under its newest bundle
+    /// What the operator publishes of the fleet's public keys, a folder: the vault serves under its newest bundle
     #[arg(long, requires = "pins")]
     published: Option<PathBuf>,
-    /// What is trusted of the signers: the member verifies what it serves under, as its clients do
+    /// The pins, a file that "strongroom pins" writes: whose keys are trusted from the start. The member verifies what it serves
+    /// under, as its clients do
     #[arg(long, requires = "published")]
     pins: Option<PathBuf>,
     /// Connections of people at once
@@ -95,6 +96,8 @@ pub(crate) fn run(options: Run) -> Outcome<()> {
     } else {
         log.init()
     }
+    // Again, since it is from here on that somebody reads what the system did not grant.
+    let _ = strongroom::process::harden_process();
     let site = Arc::new(Site::open(&options.folder)?);
     let runtime = Runtime::new()?;
     runtime.block_on(serve(site, options))
@@ -106,9 +109,9 @@ async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
     let tls = site.tls()?;
     let dials = TcpDials::elsewhere(tls.clone(), elsewhere(&options.reach)?);
     // Bound first: a member that others cannot reach is none.
-    let links = TcpListener::bind(options.links.as_deref().unwrap_or(&site.name)).await?;
-    let operations = TcpListener::bind(options.operations).await?;
-    let people = TcpListener::bind(options.listen).await?;
+    let links = bound("other members", options.links.as_deref().unwrap_or(&site.name)).await?;
+    let operations = bound("operators", &options.operations.to_string()).await?;
+    let people = bound("people", &options.listen.to_string()).await?;
     let heartbeat = Duration::from_millis(options.heartbeat);
     let settings = Settings { heartbeat, election: heartbeat * 3, newest: options.newest, ..Settings::default() };
     let replica = site.replica(Arc::new(Streams::new(dials)), settings).await?;
@@ -129,6 +132,11 @@ async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
     };
     replica.stop().await;
     ended
+}
+
+async fn bound(whom: &str, address: &str) -> Outcome<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    Ok(bound.map_err(|error| format!("{whom} cannot be answered on {address}: {error}"))?)
 }
 
 /// Opens the vault, and answers people until the process is told to stop.
@@ -183,13 +191,20 @@ async fn vault(site: &Arc<Site>, fleet: &Fleet) -> Outcome<Vault> {
 
 /// Takes keys that have turned at other members, again and again.
 async fn keep_keys(vault: Arc<Vault>, fleet: Fleet, site: Arc<Site>) {
+    let mut said = None;
     loop {
         tokio::time::sleep(FOLLOW_EVERY).await;
         let (vault, fleet, site) = (vault.clone(), fleet.clone(), site.clone());
-        match tokio::task::spawn_blocking(move || vault.follow_keys(&fleet, site.recipient())).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(fault)) => tracing::warn!(%fault, "the keys are older than the fleet's"),
-            Err(_) => return,
+        let followed = tokio::task::spawn_blocking(move || vault.follow_keys(&fleet, site.recipient())).await;
+        let Ok(followed) = followed else { return };
+        let fault = followed.err().map(|fault| fault.to_string());
+        // Said once: it is tried twenty times a second.
+        if fault != said {
+            match &fault {
+                Some(fault) => tracing::warn!(%fault, "the keys are older than the fleet's"),
+                None => tracing::info!("the keys are as new as the fleet's again"),
+            }
+            said = fault;
         }
     }
 }
@@ -210,14 +225,15 @@ fn admission(options: &Run) -> Outcome<(VerifyingKey, Option<Arc<SigningKey>>)> 
         return Ok((key.verifying_key(), Some(Arc::new(key))));
     }
     let text = options.admission.as_deref().unwrap_or_default();
-    let key = unhex(text).ok_or_else(|| format!("{text} is not 32 bytes of hex"))?;
+    let key = unhex(text).ok_or("--admission must be 32 bytes of hex")?;
     Ok((VerifyingKey::from_bytes(&key)?, None))
 }
 
 fn elsewhere(reach: &[String]) -> Outcome<BTreeMap<u64, String>> {
     let one = |text: &String| -> Outcome<(u64, String)> {
         let (number, address) = text.split_once('=').ok_or_else(|| format!("{text} is not NUMBER=HOST:PORT"))?;
-        Ok((number.parse()?, address.to_owned()))
+        let number = number.parse().map_err(|_| format!("{number} is not a member's number"))?;
+        Ok((number, address.to_owned()))
     };
     reach.iter().map(one).collect()
 }

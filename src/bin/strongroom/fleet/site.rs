@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use strongroom::error::Fault;
 use strongroom::fleet::{self, Backup, Fleet, LinkKey, Links, Replica, Settings, Survey, Tls};
 use strongroom::journal::{FileAnchor, SystemClock};
+use strongroom::ledger::RootKind;
 use strongroom::secret::Secret;
 use strongroom::session::{PUBLIC_KEY_LEN, Recipient};
 use strongroom::transparency::{FleetKeys, Member, Note, Order, Statement};
@@ -51,6 +52,7 @@ impl Site {
         let mut file = options.open(folder.join(BORN))?;
         file.write_all(&born)?;
         file.sync_all()?;
+        // Syncs the folder, too.
         FileAnchor::create(folder.join(ANCHOR))?;
         Self::open(folder)
     }
@@ -116,6 +118,13 @@ impl Site {
             (Order::Members { .. }, Some(_)) => return Err("the statement does not name a backup".into()),
             _ => return Err("the statement names no members".into()),
         }
+        if policy.root == RootKind::Pkcs11 {
+            return Err("the policy wants root keys in a token, and a member's folder has them in files".into());
+        }
+        // Before the log, which syncs the folder: a member that has one has this.
+        let mut file = File::create(self.folder.join(ARTIFACT))?;
+        file.write_all(artifact)?;
+        file.sync_all()?;
         let (root, store) = self.places()?;
         let to = Receiver { fleet, member: self.number };
         let key = Custody::receive(sealed, &to, &self.recipient, root, store)?.journal_key();
@@ -134,7 +143,6 @@ impl Site {
                 "joins the fleet"
             }
         };
-        fs::write(self.folder.join(ARTIFACT), artifact)?;
         Ok(what)
     }
 
@@ -183,7 +191,12 @@ impl Site {
     /// The fleet's keys, as they were when it took them.
     pub(crate) fn fleet_keys(&self) -> Outcome<FleetKeys> {
         let path = self.folder.join(ARTIFACT);
-        let artifact = fs::read(&path).map_err(|error| format!("{}: {error}: has it keys yet?", path.display()))?;
+        let artifact = fs::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("{} has no keys of a fleet yet; \"strongroom fleet take\" takes them", self.folder.display())
+            }
+            _ => format!("{}: {error}", path.display()),
+        })?;
         Ok(FleetKeys::read(&artifact)?)
     }
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use strongroom::client::Trouble;
 use tokio::runtime::Runtime;
 
 use super::operations::Told;
 use crate::file::{read_text, tell};
-use crate::front_end;
+use crate::front_end::{self, Unreached};
 use crate::measure::Outcome;
 
 /// How long a member may take to tell how it stands.
@@ -26,7 +25,7 @@ pub(crate) struct Status {
     /// The folder of a fleet that `up` runs
     #[arg(long, default_value = "fleet-for-a-try")]
     folder: PathBuf,
-    /// Members' addresses for operators, instead of those of the folder
+    /// Members' addresses for operators, at least a majority of those who vote, instead of those of the folder
     members: Vec<String>,
     /// Write JSON to standard output, and nothing else
     #[arg(long)]
@@ -41,7 +40,8 @@ pub(super) struct Asked {
 
 pub(crate) fn run(options: &Status) -> Outcome<ExitCode> {
     let members = match &options.members[..] {
-        [] => addresses(&options.folder)?,
+        [] => addresses(&options.folder)
+            .map_err(|why| format!("{why}; give the members' addresses for operators, like http://HOST:8180"))?,
         members => members.to_vec(),
     };
     let asked = Runtime::new()?.block_on(ask(&members));
@@ -59,7 +59,11 @@ pub(crate) fn run(options: &Status) -> Outcome<ExitCode> {
 
 /// Where the members of a fleet that `up` runs answer operators.
 pub(super) fn addresses(folder: &Path) -> Outcome<Vec<String>> {
-    Ok(read_text(&folder.join(OPERATIONS))?.lines().map(str::to_owned).collect())
+    let path = folder.join(OPERATIONS);
+    if !path.exists() {
+        return Err(format!("{} is no folder of \"strongroom fleet up\"", folder.display()).into());
+    }
+    Ok(read_text(&path)?.lines().map(str::to_owned).collect())
 }
 
 /// Asks all of them at once.
@@ -86,10 +90,7 @@ pub(super) async fn ask(members: &[String]) -> Vec<Asked> {
 }
 
 fn words(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.downcast_ref() {
-        Some(Trouble::Unreachable(_)) => "not reached".to_owned(),
-        _ => error.to_string(),
-    }
+    if error.is::<Unreached>() { "not reached".to_owned() } else { error.to_string() }
 }
 
 /// Whether a majority of those who vote answer people, and know one leader.
@@ -137,6 +138,7 @@ pub(super) fn table(asked: &[Asked]) -> String {
             Err(why) => format!("{:>6}  {at}: {why}", "?"),
         });
     }
+    let mut verdict = String::from(if stands(asked) { "the fleet answers" } else { "THE FLEET ANSWERS NOBODY" });
     if let Some(newest) = reached.iter().max_by_key(|it| it.applied_index) {
         let numbers: Vec<_> = newest.voters.iter().map(u64::to_string).collect();
         let (votes, more) = (newest.voters.len(), newest.members.len() - newest.voters.len());
@@ -147,8 +149,16 @@ pub(super) fn table(asked: &[Asked]) -> String {
         lines.push(format!(
             "{votes} vote: {numbers}; a majority is {majority}{learning}; the fleet speaks version {speaks}"
         ));
+        let count = asked.len();
+        if count < majority {
+            let were = if count == 1 { "was" } else { "were" };
+            verdict = format!(
+                "{count} {were} asked, and a majority is {majority}: whether the fleet answers is not seen from here"
+            );
+        }
+    } else {
+        verdict = "none of those asked was reached".to_owned();
     }
-    let verdict = if stands(asked) { "the fleet answers" } else { "THE FLEET ANSWERS NOBODY" };
-    lines.push(verdict.to_owned());
+    lines.push(verdict);
     lines.join("\n")
 }

@@ -109,6 +109,10 @@ fn member_folder(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("member-{number}"))
 }
 
+fn member_log(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("member-{number}.log"))
+}
+
 /// A member's process.
 struct Member {
     number: u64,
@@ -121,7 +125,7 @@ impl Member {
         let operations = operations.trim_start_matches("http://");
         let (host, port) = operations.rsplit_once(':').ok_or("no port")?;
         let people = format!("{host}:{}", port.parse::<u16>()? - OPERATORS);
-        let log = File::options().create(true).append(true).open(folder.join(format!("member-{number}.log")))?;
+        let log = File::options().create(true).append(true).open(member_log(folder, number))?;
         let process = Command::new(std::env::current_exe()?)
             .args(["fleet", "run", "--with-parent", "--listen", &people, "--operations", operations])
             .arg("--folder")
@@ -154,7 +158,9 @@ async fn supervise(folder: &Path) -> Outcome<()> {
             match (member.process.try_wait()?, member.ended) {
                 (None, _) => {}
                 (Some(status), None) => {
-                    tell(&format!("member {} ended: {status}; it is started again", member.number))?;
+                    let (number, log) = (member.number, member_log(folder, member.number));
+                    let log = log.display();
+                    tell(&format!("member {number} ended: {status}; {log} says why; it is started again"))?;
                     member.ended = Some(Instant::now());
                 }
                 (Some(_), Some(ended)) if ended.elapsed() > RESTART => {
@@ -170,7 +176,8 @@ async fn supervise(folder: &Path) -> Outcome<()> {
                 tell(&format!("\n{}\n\n{}", table(&asked), words(folder, &operations)))?;
             } else if begun.elapsed() > PATIENCE {
                 stop(&mut members).await?;
-                return Err(format!("the fleet does not stand:\n{}", table(&asked)).into());
+                let (log, table) = (member_log(folder, 1), table(&asked));
+                return Err(format!("the fleet does not stand; {} and so on say why:\n{table}", log.display()).into());
             }
         }
     }
