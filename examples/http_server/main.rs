@@ -45,7 +45,7 @@ struct Arguments {
     /// Where the vault is kept; made if it is not there.
     #[arg(long)]
     folder: PathBuf,
-    /// The fleet's keys, fleet-keys.json, of the ceremony at which the vault was made: the policy that it must be under.
+    /// The fleet's public keys and policy, fleet-keys.json, of the ceremony at which the vault was made: the policy that it must be under.
     #[cfg(feature = "transparency")]
     #[arg(long)]
     artifact: Option<PathBuf>,

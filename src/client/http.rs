@@ -247,7 +247,10 @@ impl Http {
                 return Ok(Once::Again(problem()));
             }
             StatusCode::TOO_MANY_REQUESTS => return Ok(Once::Again(problem())),
-            _ => return Err(Trouble::Odd(problem())),
+            _ => {
+                let told = serde_json::from_slice(&body).map(|it: Problem| Trouble::Refused(it.problem));
+                return Err(told.unwrap_or_else(|_| Trouble::Odd(status.to_string())));
+            }
         }
         let told: Told =
             serde_json::from_slice(&body).map_err(|_| Trouble::Odd("not the JSON of a reply".to_owned()))?;
