@@ -173,7 +173,7 @@ fn engine_alone(world: &World) -> Duration {
     let starts = begun.elapsed();
     let proofs = world.people.iter().zip(&responses).map(|(person, it)| Ke3::parse(&person.finish(&it.ke2).0).unwrap());
     let proofs: Vec<_> = proofs.collect();
-    let items: Vec<_> = responses.iter().zip(&proofs).map(|(it, ke3)| (&it.state, ke3)).collect();
+    let items: Vec<_> = responses.iter().zip(&proofs).map(|(it, ke3)| (&*it.state, ke3)).collect();
     let begun = Instant::now();
     let keys = login::finish(&items);
     let finishes = begun.elapsed();

@@ -30,7 +30,7 @@ pub const CONTEXT_MAX: usize = 64;
 /// Longest recovery code, in bytes of UTF-8 after normalisation.
 pub const CODE_MAX: usize = 256;
 
-/// Longest membership statement, in bytes.
+/// Longest membership statement, or bundle that names other signers, that a command carries, in bytes.
 pub const STATEMENT_MAX: usize = 64 * 1024;
 
 /// Most bundles that a policy pins.

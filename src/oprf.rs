@@ -84,7 +84,12 @@ fn first_not_zero(
             scalars[*index] = scalar;
         }
     }
-    scalars.into_iter().collect()
+    // Copied out of a vector that is then wiped, into one that does not grow: what moves out of a vector leaves its bytes there.
+    let mut all_there = Vec::with_capacity(count);
+    for scalar in &scalars {
+        all_there.push(scalar.as_ref()?.same());
+    }
+    Some(all_there)
 }
 
 /// expand_message_xmd, RFC 9380 section 5.3.1, with SHA-512 and 64 bytes of output, over the concatenation of each

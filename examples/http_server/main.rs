@@ -51,11 +51,11 @@ struct Arguments {
     artifact: Option<PathBuf>,
     /// What the operator publishes of the fleet's keys, a folder, which people verify: the vault serves under its newest
     /// bundle.
-    #[cfg(feature = "transparency")]
+    #[cfg(all(feature = "transparency", feature = "channel"))]
     #[arg(long, requires = "pins")]
     published: Option<PathBuf>,
     /// What is trusted of the signers: the server verifies what it serves under, as its clients do.
-    #[cfg(feature = "transparency")]
+    #[cfg(all(feature = "transparency", feature = "channel"))]
     #[arg(long, requires = "published")]
     pins: Option<PathBuf>,
     /// Where to listen.
@@ -72,14 +72,17 @@ struct Arguments {
     of_address: usize,
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).init();
     let arguments = Arguments::parse();
     let hardened = strongroom::process::harden_process();
     tracing::info!(hardened.undumpable, hardened.locked, "the process");
+    // Threads come after.
+    tokio::runtime::Runtime::new()?.block_on(serve(arguments))
+}
 
+async fn serve(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     #[cfg(feature = "transparency")]
     let of_ceremony =
         arguments.artifact.as_deref().map(|artifact| of_ceremony(&arguments.folder, artifact)).transpose()?;

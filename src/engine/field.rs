@@ -237,7 +237,7 @@ impl<L: Lanes> Tight<L> {
                 columns[i + j + 1] = columns[i + j + 1].add_product_high(a[i], b[j]);
             }
         }
-        // Below 5 * 2 * 2^50.1; then at most five low halves below 2^52 come on top: below 7.6 * 2^52.
+        // Below 5 * 2 * (2^50 + 2^17); then at most five low halves below 2^52 come on top: below 7.6 * 2^52.
         for column in &mut columns[1..] {
             *column = column.add(*column);
         }

@@ -144,6 +144,11 @@ impl Scalar {
         Secret::new(*self.0.expose())
     }
 
+    /// A copy.
+    pub(crate) fn same(&self) -> Self {
+        Scalar(Secret::new(*self.0.expose()))
+    }
+
     /// Takes a canonical encoding.
     fn not_zero(bytes: [u8; ELEMENT_LEN]) -> Option<Self> {
         let zero = bytes.ct_eq(&[0; ELEMENT_LEN]);
@@ -318,7 +323,8 @@ impl Backend {
 }
 
 /// Runs `work` over `items`, one task a [`CHUNK`], [`traceless`], on the rayon pool of the caller. Answers keep the order
-/// of the items; a batch of one chunk stays on the caller's thread. `work` gives one answer an item.
+/// of the items; a batch of one chunk stays on the caller's thread. `work` gives one answer an item; those of several chunks are
+/// moved, so what is secret in one is behind a pointer.
 pub(crate) fn in_chunks<const DEPTH: usize, T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&[T]) -> Vec<R> + Send + Sync,

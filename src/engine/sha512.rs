@@ -205,9 +205,12 @@ impl HmacKey {
     }
 
     /// HKDF-Expand (RFC 5869 section 2.3) with this key as PRK: fills `out`, at most 255 digests long, from the
-    /// concatenation of `info`. A longer `out` is a programming error, caught where a test first runs it.
+    /// concatenation of `info`.
+    ///
+    /// # Panics
+    /// If `out` is longer: its bytes would repeat.
     pub fn expand(&self, info: &[&[u8]], out: &mut [u8]) {
-        debug_assert!(out.len() <= 255 * DIGEST_LEN, "RFC 5869 section 2.3");
+        assert!(out.len() <= 255 * DIGEST_LEN, "RFC 5869 section 2.3: at most 255 digests");
         let mut previous = [0u8; DIGEST_LEN];
         let mut counter = 0u8;
         for chunk in out.chunks_mut(DIGEST_LEN) {

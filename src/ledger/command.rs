@@ -140,7 +140,7 @@ pub enum Command {
         /// The bundle's bytes.
         bundle: Vec<u8>,
     },
-    /// From here on no record made by keys of a number below this one enters the state.
+    /// From here on nobody enrols under keys of a number below this one. Records that come from another vault keep theirs.
     RaiseKeyMin {
         /// The lowest number still allowed.
         key_number: u16,

@@ -114,7 +114,7 @@ impl State {
         self.globals.epoch_min
     }
 
-    /// Records made by keys of a number below this one are refused.
+    /// An enrolment under keys of a number below this one is refused.
     pub fn key_min(&self) -> u16 {
         self.globals.key_min
     }

@@ -73,8 +73,10 @@ pub struct Lookup<'a> {
     pub record: &'a [u8; RECORD_LEN],
 }
 
-/// A real credential or a fake one. Wiped on drop.
-pub struct Chosen {
+/// A real credential or a fake one. Wiped on drop; where this moves to, it leaves a pointer behind.
+pub struct Chosen(Box<Held>);
+
+struct Held {
     oprf_seed: HmacKey,
     identifier: Secret<[u8; IDENTIFIER_LEN]>,
     record: Secret<[u8; RECORD_LEN]>,
@@ -83,7 +85,8 @@ pub struct Chosen {
 impl Chosen {
     /// It, as a login takes it.
     pub fn credential(&self) -> Credential<'_> {
-        Credential { oprf_seed: &self.oprf_seed, identifier: self.identifier.expose(), record: self.record.expose() }
+        let Held { oprf_seed, identifier, record } = &*self.0;
+        Credential { oprf_seed, identifier: identifier.expose(), record: record.expose() }
     }
 }
 
@@ -110,12 +113,12 @@ pub fn choose_on(backend: Backend, items: &[Lookup<'_>], fakes: &FakeKeys) -> Ve
 }
 
 fn choose_one(item: &Lookup<'_>, fakes: &FakeKeys, masking_key: &[u8; 64]) -> Chosen {
-    let mut chosen = Chosen {
+    let mut chosen = Box::new(Held {
         oprf_seed: HmacKey::clone(&fakes.oprf_seed),
         identifier: Secret::new([0; IDENTIFIER_LEN]),
         // The envelope of a fake stays zero, as RFC 9807 section 6.3.2.2 has it.
         record: Secret::new([0; RECORD_LEN]),
-    };
+    });
     let record = chosen.record.expose_mut();
     record[record::CLIENT_PUBLIC_KEY].copy_from_slice(&fakes.client_public_key);
     record[record::MASKING_KEY].copy_from_slice(masking_key);
@@ -126,5 +129,5 @@ fn choose_one(item: &Lookup<'_>, fakes: &FakeKeys, masking_key: &[u8; 64]) -> Ch
         byte.conditional_assign(real, item.known);
     }
     chosen.oprf_seed.conditional_assign(&item.keys.oprf_seed, item.known);
-    chosen
+    Chosen(chosen)
 }

@@ -70,7 +70,7 @@ impl Credential<'_> {
 /// A new static secret key: DeriveDiffieHellmanKeyPair (RFC 9807 section 2.1) of a fresh seed.
 ///
 /// # Errors
-/// [`Fault::Randomness`] if the operating system gives none.
+/// [`Fault::Randomness`] if the operating system gives none, [`Fault::Key`] if the seed derives no key, which nobody will see.
 pub fn random_static_secret() -> Result<Secret<[u8; 32]>, Fault> {
     random_static_secret_with(&Secret::random()?)
 }

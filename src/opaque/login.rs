@@ -65,8 +65,8 @@ impl Randomness {
 pub struct Response {
     /// What the client gets.
     pub ke2: [u8; KE2_LEN],
-    /// What the server keeps until the client answers, and [`finish`] takes.
-    pub state: Secret<[u8; STATE_LEN]>,
+    /// What the server keeps until the client answers, and [`finish`] takes. Boxed: where this moves to, it leaves a pointer behind.
+    pub state: Box<Secret<[u8; STATE_LEN]>>,
 }
 
 /// GenerateKE2, RFC 9807 section 6.2.2, for each login.
@@ -106,7 +106,9 @@ pub fn respond(items: &[Login<'_>]) -> Result<Vec<Result<Response, Fault>>, Faul
 /// # Errors
 /// As [`respond`].
 pub fn respond_on(backend: Backend, items: &[Login<'_>]) -> Result<Vec<Result<Response, Fault>>, Fault> {
-    let items: Vec<_> = items.iter().copied().zip(Randomness::draw(items.len())?).collect();
+    // Lent: what moves out of a vector leaves its bytes there.
+    let drawn = traceless::<SHALLOW, _>(|| Randomness::draw(items.len()))?;
+    let items: Vec<_> = items.iter().copied().zip(&drawn).collect();
     Ok(in_chunks::<DEEP, _, _>(&items, |chunk| respond_chunk(backend, chunk)))
 }
 
@@ -114,9 +116,10 @@ pub fn respond_on(backend: Backend, items: &[Login<'_>]) -> Result<Vec<Result<Re
 ///
 /// # Errors
 /// Each item has its own: [`Fault::Damaged`] if its record holds no valid public key, [`Fault::Limit`] if its context or
-/// an identity is too long, [`Fault::Miscalculated`] if the machine miscalculated.
+/// an identity is too long, [`Fault::Key`] if a seed derives no key, [`Fault::Miscalculated`] if the machine miscalculated.
 pub fn respond_with(items: &[(Login<'_>, Randomness)]) -> Vec<Result<Response, Fault>> {
-    in_chunks::<DEEP, _, _>(items, |chunk| respond_chunk(backend(), chunk))
+    let items: Vec<_> = items.iter().map(|(login, randomness)| (*login, randomness)).collect();
+    in_chunks::<DEEP, _, _>(&items, |chunk| respond_chunk(backend(), chunk))
 }
 
 /// A login whose record was found in order.
@@ -127,7 +130,7 @@ struct Lane<'a> {
 }
 
 /// Sets aside the items that cannot be evaluated, evaluates the others together, puts the answers in order.
-pub(super) fn respond_chunk(backend: Backend, items: &[(Login<'_>, Randomness)]) -> Vec<Result<Response, Fault>> {
+pub(super) fn respond_chunk(backend: Backend, items: &[(Login<'_>, &Randomness)]) -> Vec<Result<Response, Fault>> {
     // As many as there are items: a vector that grows leaves copies behind.
     let mut encodings = Secret::new(vec![[0; ELEMENT_LEN]; items.len()]);
     for (encoding, (login, _)) in encodings.expose_mut().iter_mut().zip(items) {
@@ -140,7 +143,7 @@ pub(super) fn respond_chunk(backend: Backend, items: &[(Login<'_>, Randomness)])
         faults.push(match client_static {
             None => Some(Fault::Damaged("the public key in a stored record is not valid".into())),
             Some(_) if fields.into_iter().flatten().any(|field| field.len() > FIELD_MAX) => {
-                Some(Fault::Limit("context or identity of a login".into()))
+                Some(Fault::Limit("a login's context or identity is longer than 65,535 bytes".into()))
             }
             Some(client_static) => {
                 lanes.push(Lane { login, randomness, client_static });
@@ -194,7 +197,7 @@ fn respond_lanes(backend: Backend, lanes: &[Lane<'_>]) -> Result<Vec<Response>, 
         message[ke2::SERVER_MAC].copy_from_slice(mac);
     }
     let states = client_macs.expose().iter().zip(keys.session.expose()).map(|(client_mac, session_key)| {
-        let mut state = Secret::new([0; STATE_LEN]);
+        let mut state = Box::new(Secret::new([0; STATE_LEN]));
         state.expose_mut()[..KEY_LEN].copy_from_slice(client_mac);
         state.expose_mut()[KEY_LEN..].copy_from_slice(session_key);
         state
@@ -321,11 +324,16 @@ fn mac_each(backend: Backend, keys: &[HmacKey], transcripts: &[[u8; 64]]) -> Sec
 /// let keys = login::finish(&[(&state, &right), (&state, &wrong)]);
 /// assert!(keys[0].is_some() && keys[1].is_none());
 /// ```
-pub fn finish(items: &[(&Secret<[u8; STATE_LEN]>, &Ke3)]) -> Vec<Option<Secret<[u8; KEY_LEN]>>> {
+pub fn finish(items: &[(&Secret<[u8; STATE_LEN]>, &Ke3)]) -> Vec<Option<Box<Secret<[u8; KEY_LEN]>>>> {
     let finish_one = |(state, ke3): &(&Secret<[u8; STATE_LEN]>, &Ke3)| {
         let (expected, session_key) = state.expose().split_first_chunk::<KEY_LEN>()?;
         let proven = declassified(expected.ct_eq(ke3.as_bytes()), Reason::Proven);
-        if proven { session_key.first_chunk().copied().map(Secret::new) } else { None }
+        if !proven {
+            return None;
+        }
+        let mut key = Box::new(Secret::new([0; KEY_LEN]));
+        key.expose_mut().copy_from_slice(session_key);
+        Some(key)
     };
     traceless::<SHALLOW, _>(|| items.iter().map(finish_one).collect())
 }

@@ -32,7 +32,8 @@ pub struct Registration<'a> {
 /// ```
 ///
 /// # Errors
-/// Each item has its own: [`Fault::Key`] if its identifier derives no key, which nobody will see.
+/// Each item has its own: [`Fault::Key`] if its identifier derives no key, which nobody will see; [`Fault::Miscalculated`] if the
+/// machine miscalculated.
 pub fn respond(items: &[Registration<'_>]) -> Vec<Result<[u8; REGISTRATION_RESPONSE_LEN], Fault>> {
     respond_on(backend(), items)
 }

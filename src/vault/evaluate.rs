@@ -266,7 +266,7 @@ impl Evaluator {
                         expiry_s: ready.expiry_s,
                         key_number,
                         ordinal: ready.receipt.ordinal(),
-                        state: Box::new(state),
+                        state,
                     };
                     let known = Choice::from(u8::from(ready.receipt.live()));
                     let preset = u8::conditional_select(&self.policy.default_preset, &record.preset(), known);

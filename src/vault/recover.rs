@@ -25,7 +25,7 @@ pub(super) struct Proven {
     account: AccountId,
     generation: u32,
     proof: Proof,
-    session_key: Secret<[u8; 64]>,
+    session_key: Box<Secret<[u8; 64]>>,
     removes: bool,
 }
 

@@ -299,6 +299,16 @@ pub fn doors() -> Vec<Door> {
     ]
 }
 
+/// Doors that batches of more than one chunk go through, on several threads: for the search of memory alone.
+pub fn larger_doors() -> Vec<Door> {
+    let door = Door::new;
+    vec![
+        door("opaque choose 80", |secrets| choose(secrets, 80)),
+        door("opaque login 80", |secrets| respond(secrets, 80)),
+        door("wrap record_open 80", |secrets| record_open(secrets, 80)),
+    ]
+}
+
 // ---- engine
 
 fn scalar(secrets: &mut Secrets) -> Ready {

@@ -115,6 +115,8 @@ fn fleet_simulation_finds_what_is_planted() {
     let find = |planted, most, whose: &str| {
         let found = (0..most).find(|seed| run(*seed, planted).wrongs.iter().any(|wrong| wrong.starts_with(whose)));
         let found = found.unwrap_or_else(|| panic!("{planted:?} is not found in {most} seeds by {whose:?}"));
+        let without = run(found, Planted::Nothing).wrongs;
+        assert!(without.is_empty(), "seed {found} without {planted:?}: {without:?}");
         println!("{planted:?}: found by {whose}seed {found}");
     };
     for (planted, most) in all {

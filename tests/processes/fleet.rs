@@ -272,6 +272,20 @@ impl Processes {
         self.wires.cut_what_they_say(one, other, self.members[&other].links)
     }
 
+    /// The control: members of whom none hears another answer nobody, and do again once they hear each other.
+    pub(crate) fn cuts_are_felt(&mut self) -> Outcome<()> {
+        self.wires.are(&self.numbers(), |_, _| Way::Cut)?;
+        let begun = Instant::now();
+        while self.status()?.0 {
+            if begun.elapsed() > PATIENCE {
+                return Err("members that hear nobody answer all the same: what cuts them off does not".into());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        self.heal()?;
+        self.wait_until_it_stands()
+    }
+
     /// Whether the fleet answers, and its table.
     pub(crate) fn status(&self) -> Outcome<(bool, String)> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));

@@ -62,6 +62,8 @@ const CALLED_MAX: usize = 1_000;
 const MEMBERS: u64 = 5;
 /// How long people may take to finish and to be called, once nothing is wrong any more.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How much longer than asked a run may take for every fault to have come to be.
+const LATE: Duration = Duration::from_secs(240);
 
 /// What happens to a fleet in one round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +167,7 @@ fn run(folder: &Path, wires: Wires, faults: &[Fault], mut dice: Dice, length: Du
     let mut fleet = Processes::found(folder, MEMBERS, wires, &runtime)?;
     fleet.wait_until_it_stands()?;
     fleet.ways_are_what_they_say()?;
+    fleet.cuts_are_felt()?;
     let (serve, serving) = watch::channel(Serving::Fleet(fleet.doors()));
     let world = Arc::new(World::new(serving, fleet.admission()));
     let caller = Caller::default();
@@ -177,7 +180,10 @@ fn run(folder: &Path, wires: Wires, faults: &[Fault], mut dice: Dice, length: Du
 
     let (begun, mut seen) = (Instant::now(), BTreeMap::<Fault, Seen>::new());
     let mut all = faults.to_vec();
-    while begun.elapsed() < length {
+    while begun.elapsed() < length || !all.is_empty() {
+        if begun.elapsed() > length + LATE {
+            return Err(format!("{all:?} have not come to be in {:?}", begun.elapsed()).into());
+        }
         // Each once, then as the dice fall.
         let fault = if all.is_empty() {
             Fault::chosen(faults, &mut dice)

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -35,14 +36,14 @@ fn until(said: &mut impl BufRead, words: &str) -> String {
 }
 
 /// The process that runs the member of a folder.
-fn process_of(folder: &Path) -> i32 {
+fn process_of(folder: &Path) -> Option<i32> {
     let argument = format!("\0{}\0", folder.display());
     let runs = |pid: &i32| {
         std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|it| String::from_utf8_lossy(&it).contains(&argument))
     };
     let mut processes =
         std::fs::read_dir("/proc").unwrap().filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
-    processes.find(runs).unwrap_or_else(|| panic!("{argument:?} has no process"))
+    processes.find(runs)
 }
 
 #[test]
@@ -71,9 +72,17 @@ fn fleet_up_makes_a_fleet_and_runs_it_again() {
         let words = String::from_utf8_lossy(&one.stdout);
         assert!(words.contains("1 was asked, and a majority is 2: whether the fleet answers is not seen"), "{words}");
         // A member that is killed is started again, and nobody waits for it.
-        let pid = process_of(&fleet.join("member-2"));
+        let two = fleet.join("member-2");
+        let pid = process_of(&two).expect("it runs");
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         until(&mut said, "member 2 ended");
+        let begun = Instant::now();
+        while !(process_of(&two).is_some_and(|it| it != pid)
+            && String::from_utf8_lossy(&status(&[]).stdout).matches("  ready").count() == 3)
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody has started it again");
+            std::thread::sleep(Duration::from_millis(100));
+        }
 
         kill(Pid::from_raw(process.id() as i32), Signal::SIGINT).unwrap();
         until(&mut said, "stopped");

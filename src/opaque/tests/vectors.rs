@@ -133,7 +133,8 @@ fn o1_logins_give_the_published_bytes_at_every_size_with_a_bad_record_in_each_pl
                 .collect();
             let mut answers = vec![respond_with(&items)];
             if place.is_none() {
-                answers.extend(Backend::all().into_iter().map(|backend| respond_chunk(backend, &items)));
+                let lent: Vec<_> = items.iter().map(|(login, randomness)| (*login, randomness)).collect();
+                answers.extend(Backend::all().into_iter().map(|backend| respond_chunk(backend, &lent)));
             }
             for responses in answers {
                 assert_eq!(responses.len(), count);
