@@ -263,7 +263,7 @@ fn answer<'a>(
     Login { keys, credential: chosen.credential(), ke1, context, client_identity, server_identity: None }
 }
 
-fn proven(response: &Response, ke3: &[u8]) -> Option<Secret<[u8; 64]>> {
+fn proven(response: &Response, ke3: &[u8]) -> Option<Box<Secret<[u8; 64]>>> {
     only(finish(&[(&response.state, &Ke3::parse(ke3).expect("64 bytes"))]))
 }
 
