@@ -101,9 +101,7 @@ impl<'a> Contest<'a> {
             let ours = answers(&self.ours);
             assert!(!ours.is_empty(), "{}: no answers", self.name);
             for job in self.judge.iter().chain(self.peers.iter().map(|(_, job)| job)) {
-                // A job that is only timed writes nothing down.
-                let theirs = answers(job);
-                assert!(theirs.is_empty() || theirs == ours, "{}, batch of {size}: other answers", self.name);
+                assert!(answers(job) == ours, "{}, batch of {size}: other answers", self.name);
             }
         }
     }
@@ -193,13 +191,27 @@ impl World {
             Contest::steps(
                 "point double",
                 job(move |size| on_vectors!(size, K => meter::double::<K>(backend, STEPS)), vectors),
-                vec![("dalek, a third of mul_by_cofactor", job(doubled, |_| Vec::new()))],
+                vec![(
+                    "dalek, a third of mul_by_cofactor",
+                    // Its points are no ristretto255: a right one is written as the element that ours should be.
+                    job(doubled, move |points: &Vec<EdwardsPoint>| {
+                        let (right, element) = (EdwardsPoint::mul_base(&power(2, STEPS)), base(power(2, STEPS + 2)));
+                        points.iter().flat_map(|point| if *point == right { element } else { [0; 32] }).collect()
+                    }),
+                )],
                 job(move |size| vec![base(power(2, STEPS + 2)); size], elements),
             ),
             Contest::steps(
                 "point add",
                 job(move |size| on_vectors!(size, K => meter::add::<K>(backend, STEPS)), vectors),
-                vec![("dalek", job(added, |_| Vec::new()))],
+                // Ours adds once more, and encodes the double.
+                vec![(
+                    "dalek",
+                    job(added, |sums: &Vec<RistrettoPoint>| {
+                        let last = |sum: &RistrettoPoint| sum + RISTRETTO_BASEPOINT_POINT;
+                        sums.iter().flat_map(|sum| (last(sum) + last(sum)).compress().to_bytes()).collect()
+                    }),
+                )],
                 job(move |size| vec![base(curve25519_dalek::Scalar::from(2 * STEPS as u64 + 4)); size], elements),
             ),
         ]
@@ -240,7 +252,7 @@ impl World {
                 "variable base",
                 job(move |size| backend.multiply(&items[..size]).unwrap(), elements),
                 vec![
-                    (ALONE, job(move |size| -> Vec<_> { peers(size).map(|(s, p)| s * p).collect() }, |_| Vec::new())),
+                    (ALONE, job(move |size| peers(size).map(|(s, p)| s * p).collect(), encoded)),
                     (
                         ONE_BY_ONE,
                         job(move |size| peers(size).map(|(s, p)| (s * p).compress().to_bytes()).collect(), elements),
@@ -424,6 +436,11 @@ fn compressed(elements: &Vec<CompressedRistretto>) -> Vec<u8> {
     elements.iter().flat_map(CompressedRistretto::to_bytes).collect()
 }
 
+/// For the check alone: whoever is timed without encoding hands out points.
+fn encoded(points: &Vec<RistrettoPoint>) -> Vec<u8> {
+    points.iter().flat_map(|point| point.compress().to_bytes()).collect()
+}
+
 fn together(halves: impl Iterator<Item = RistrettoPoint>) -> Vec<CompressedRistretto> {
     RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>())
 }
@@ -596,7 +613,7 @@ fn main() {
     let backend = backend();
     println!("{}, backend {}", cpu(), backend.name());
     if !Backend::all().iter().any(|backend| backend.name() == "ifma") {
-        println!("lanes: not on this machine");
+        println!("LEFT OUT: lanes: not on this machine");
     }
     // One thread, so that what is alone is alone.
     rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| {

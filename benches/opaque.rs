@@ -144,7 +144,7 @@ fn print_targets(world: &World, milliseconds: usize) {
     let one = pool(1);
     println!();
     if all.len() == 1 {
-        println!("lanes: not on this machine");
+        println!("LEFT OUT: lanes: not on this machine");
     } else if chosen == fallback {
         println!("lanes: not chosen");
     } else {

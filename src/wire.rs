@@ -33,6 +33,18 @@ impl<'a> Reader<'a> {
         Reader(bytes)
     }
 
+    /// Reads *stored* bytes behind their first, which is the version of their format: `what` they are, of version `reads`.
+    ///
+    /// # Errors
+    /// [`Fault::Format`] on another version, [`Fault::Damaged`] if there are none.
+    pub fn versioned(what: &'static str, bytes: &'a [u8], reads: u8) -> Result<Self, Fault> {
+        match bytes.split_first() {
+            Some((found, rest)) if *found == reads => Ok(Reader(rest)),
+            Some((&found, _)) => Err(Fault::Format { what, found, reads }),
+            None => Err(Fault::Damaged(format!("{what}: there are no bytes"))),
+        }
+    }
+
     /// The next `length` bytes.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use serde_json::Value;
 use strongroom::account::AccountId;
 use strongroom::client::{Code, Enrolment, Failure, PendingEnrolment, Recovery, Terms, remaining, remaining_request};
 use strongroom::error::Refusal;
-use strongroom::ledger::Policy;
+use strongroom::ledger::{Moving, Policy};
 use strongroom::protocol::Request;
 use strongroom::secret::Secret;
 use strongroom::vault::{Admitted, Config, Vault};
@@ -114,22 +114,49 @@ fn recovers(vault: &Vault, person: usize) {
     assert!(bool::from(recover(vault, person, "a code").unwrap().ct_eq(&KEY)), "person {person}");
 }
 
-/// Starts a command again and again and kills it after so many milliseconds, which differ; then lets it run to its end.
-/// Returns how often it was killed, and what it said at the end.
-fn killed(times: usize, after: Range<u64>, dice: &mut u64, command: impl Fn() -> Command) -> (usize, String) {
-    let mut kills = 0;
+/// Starts a command and kills it after so many milliseconds; whether it had not ended by itself.
+fn kill(mut command: Command, after: u64) -> bool {
+    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(after));
+    child.kill().unwrap();
+    child.wait().unwrap().code().is_none()
+}
+
+/// Kills a command later and later until that is seen to come amid its work, by how far it has come of how much. Then
+/// again and again, after so many milliseconds, which differ, and nobody looks: what looks would tidy up behind the
+/// killed. At last it runs to its end. Returns how often it was killed then, and what it said at the end.
+fn killed(
+    times: usize,
+    after: Range<u64>,
+    dice: &mut u64,
+    command: impl Fn() -> Command,
+    come: impl Fn() -> u64,
+    all: u64,
+) -> (usize, String) {
+    let (mut wait, start) = (after.start, come());
+    while come() == start {
+        assert!(wait < 60_000, "it does nothing");
+        kill(command(), wait);
+        wait += 1 + wait / 10;
+    }
+    assert!(come() < all, "no kill came amid the work");
+    let (mut kills, length) = (0, after.end.max(wait) - after.start);
     for _ in 0..200 {
         if kills == times {
             break;
         }
-        let mut child: Child = command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(Duration::from_millis(after.start + (*dice >> 33) % (after.end - after.start)));
-        child.kill().unwrap();
-        // What had ended by itself was not killed.
-        kills += usize::from(child.wait().unwrap().code().is_none());
+        kills += usize::from(kill(command(), after.start + (*dice >> 33) % length));
     }
     (kills, said(command()))
+}
+
+const ALL_IDS: u64 = 1 << 16;
+
+/// How far a move has come, of [`ALL_IDS`].
+fn moved(folder: &Path) -> u64 {
+    let bound = |moving: Moving| moving.bound.map_or(ALL_IDS, |id| u16::from_be_bytes([id.0[0], id.0[1]]).into());
+    open(folder).moving().unwrap().map_or(0, bound)
 }
 
 #[test]
@@ -191,7 +218,9 @@ fn a_rewrap_that_is_killed_again_and_again_finishes_and_leaves_nothing_of_the_ol
     assert_eq!(old.len(), PEOPLE, "every record is seen");
     said(keys(folder, &["rotate", "epoch"]));
     let mut dice = 7;
-    let (kills, words) = killed(20, 20..120, &mut dice, || keys(folder, &["rewrap", "--rate", "4000"]));
+    let come = || open(folder).keys().unwrap().epochs.last().map_or(0, |newest| newest.records);
+    let rewrap = || keys(folder, &["rewrap", "--rate", "4000"]);
+    let (kills, words) = killed(20, 20..120, &mut dice, rewrap, come, PEOPLE as u64);
     println!("killed {kills} times; then: {words}");
     assert_eq!(kills, 20);
     let status = status(folder);
@@ -239,8 +268,9 @@ fn a_move_that_is_killed_again_and_again_ends_complete_and_nobody_has_more_guess
     said(keys(target, &["offer", offer]));
     let mut dice = 11;
     let export = || keys(source, &["export", "--offer", offer, here]);
-    let (first, left) = killed(12, 2..30, &mut dice, export);
-    let (second, come) = killed(12, 2..30, &mut dice, || keys(target, &["import", here]));
+    let import = || keys(target, &["import", here]);
+    let (first, left) = killed(12, 2..30, &mut dice, export, || moved(source), ALL_IDS);
+    let (second, come) = killed(12, 2..30, &mut dice, import, || moved(target), ALL_IDS);
     println!("killed {first} and {second} times\n{left}{come}");
     assert!(first + second >= 20, "{first} + {second}");
     let counted = |words: &str| words.split_once(": ").unwrap().1.trim().to_owned();

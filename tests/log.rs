@@ -59,14 +59,20 @@ fn a_killed_log_contradicts_nothing_that_it_has_signed() {
     drop(Log::create(&folder, key()).unwrap());
     let mut signed = BTreeMap::new();
     look(&folder, &mut signed);
-    let mut pending = 0;
-    for _ in 0..KILLS {
+    let (mut kills, mut pending) = (0, 0);
+    // Until one has come amid a publication, which the clock alone does not promise.
+    while kills < KILLS || (pending == 0 && kills < 10 * KILLS) {
+        kills += 1;
         let mut child = child(&folder);
         let [wait] = random_array().unwrap();
-        let (begun, length) = (Instant::now(), Duration::from_millis(20 + u64::from(wait) / 4));
-        while begun.elapsed() < length {
+        let length = Duration::from_millis(u64::from(wait) / 4);
+        // The time counts from the first checkpoint that this one has signed: before, it is not at work.
+        let (begun, known, mut at_work) = (Instant::now(), signed.len(), None);
+        while at_work.is_none_or(|since: Instant| since.elapsed() < length) {
             look(&folder, &mut signed);
+            at_work = at_work.or((signed.len() > known).then(Instant::now));
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            assert!(at_work.is_some() || begun.elapsed() < Duration::from_secs(60), "it signs nothing");
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -78,6 +84,7 @@ fn a_killed_log_contradicts_nothing_that_it_has_signed() {
     let view = LogView::open(&folder, key().verifying_key()).unwrap();
     println!("{} entries, {} checkpoints read, {pending} kills amid a publication", view.size(), signed.len());
     assert!(view.size() > 100 && signed.len() > KILLS, "it was hardly at work");
+    assert!(pending > 0, "no kill came amid a publication");
 
     // The control: the same checkpoints against a log that began anew with the same key.
     let other = folder.with_extension("other");

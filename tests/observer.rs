@@ -80,9 +80,17 @@ struct FrontEnd {
     requests: Vec<(AccountId, Vec<u8>)>,
     replies: Vec<Vec<u8>>,
     judged: BTreeMap<AccountId, Judged>,
+    /// How often it was told that no attempts are left.
+    exhausted: usize,
 }
 
 impl FrontEnd {
+    fn new(policy: Policy, seed: u64) -> Self {
+        let vault = Vault::in_memory(policy, Arc::new(ManualClock::new(1_800_000_000))).unwrap();
+        let (key, dice) = (vault.channel_key().unwrap(), Dice(seed));
+        FrontEnd { vault, key, dice, requests: Vec::new(), replies: Vec::new(), judged: BTreeMap::new(), exhausted: 0 }
+    }
+
     /// To the vault and back, under the judge's eyes.
     fn deliver(&mut self, account: AccountId, bytes: &[u8], own: bool) -> Result<Vec<u8>, ChannelProblem> {
         let opened = self.vault.open_requests(&[bytes]).unwrap().remove(0);
@@ -105,6 +113,7 @@ impl FrontEnd {
                     (Request::EnrolFinish { r3, .. }, Reply::Enrolled { .. }) => {
                         judged.accepted.insert(r3.to_vec());
                     }
+                    (_, Reply::Refused(Refusal::Exhausted)) => self.exhausted += 1,
                     _ => {}
                 }
                 assert!(
@@ -175,6 +184,10 @@ impl FrontEnd {
             self.deliver(account, &bytes, false).ok();
             return;
         }
+        self.guess(victim);
+    }
+
+    fn guess(&mut self, victim: AccountId) {
         let guess = Code::new(&code(self.dice.next() % CODES)).unwrap();
         let guessing = Recovery::start(&Terms::development(), victim, guess).unwrap();
         let sealed = self.seal(guessing.request());
@@ -221,12 +234,12 @@ struct Ended {
     recovered: usize,
 }
 
+fn policy() -> Policy {
+    Policy { attempts_max: ATTEMPTS, lifetime_max: LIFETIME, ..Policy::development() }
+}
+
 fn run(seed: u64) -> Ended {
-    let policy = Policy { attempts_max: ATTEMPTS, lifetime_max: LIFETIME, ..Policy::development() };
-    let vault = Vault::in_memory(policy, Arc::new(ManualClock::new(1_800_000_000))).unwrap();
-    let key = vault.channel_key().unwrap();
-    let mut front_end =
-        FrontEnd { vault, key, dice: Dice(seed), requests: Vec::new(), replies: Vec::new(), judged: BTreeMap::new() };
+    let mut front_end = FrontEnd::new(policy(), seed);
     let person = |name: &&str, dice: &mut Dice| Person {
         account: AccountId::derive("observer", name),
         code: code(dice.next() % CODES),
@@ -264,7 +277,7 @@ fn run(seed: u64) -> Ended {
 
 #[test]
 fn no_front_end_gains_a_guess_or_reads_what_it_carries() {
-    let (mut recovered, mut guessed, mut carried) = (0, 0, 0);
+    let (mut recovered, mut guessed, mut carried, mut exhausted) = (0, 0, 0, 0);
     for seed in 0..RUNS {
         let ended = run(seed);
         for (account, judged) in &ended.front_end.judged {
@@ -281,12 +294,14 @@ fn no_front_end_gains_a_guess_or_reads_what_it_carries() {
             }
         }
         recovered += ended.recovered;
+        exhausted += ended.front_end.exhausted;
     }
     println!(
-        "{RUNS} runs: {carried} requests carried, {guessed} guesses evaluated, {recovered} keys recovered by people"
+        "{RUNS} runs: {carried} requests carried, {guessed} guesses evaluated, {exhausted} requests beyond a budget, \
+         {recovered} keys recovered by people"
     );
-    // The runs are worth something: people get through, and the front-end does guess.
-    assert!(recovered > 50 && guessed > 200);
+    // The runs are worth something: people get through, the front-end does guess, and it meets the budget's end.
+    assert!(recovered > 50 && guessed > 200 && exhausted > 0);
 }
 
 fn contains(bytes: &[u8], told: &[u8]) -> bool {
@@ -307,4 +322,16 @@ fn the_judge_sees_one_guess_too_many_and_the_search_an_id_in_clear() {
     }
     let request = Request::Remaining.encode(account).unwrap();
     assert!(contains(&request, account.as_bytes()));
+}
+
+/// And from end to end: a vault that grants one guess more than the rules is found by what it answers.
+#[test]
+fn the_judge_sees_a_vault_that_grants_one_guess_too_many() {
+    for (more, refused) in [(0, true), (1, false)] {
+        let mut front_end = FrontEnd::new(Policy { attempts_max: ATTEMPTS + more, ..policy() }, 1);
+        let victim = AccountId::derive("observer", "nobody");
+        (0..=ATTEMPTS).for_each(|_| front_end.guess(victim));
+        assert_eq!(front_end.judged[&victim].over().is_none(), refused, "{more} more");
+        assert_eq!(front_end.exhausted > 0, refused);
+    }
 }

@@ -10,12 +10,18 @@ mod engine_model;
 mod hash_model;
 #[path = "model/judge.rs"]
 mod judge;
+#[path = "model/login.rs"]
+mod login_model;
+#[path = "model/open.rs"]
+mod open_model;
+#[path = "model/wire.rs"]
+mod wire_model;
 
 use std::fs;
 use std::path::PathBuf;
 
 use corpus::{Seeds, differences, hold};
-use judge::Judge;
+use judge::{Judge, controlled, few};
 use strongroom::account::AccountId;
 use strongroom::client::{Keyring, RecoveryKey};
 use strongroom::error::Refusal;
@@ -35,6 +41,7 @@ fn the_corpus_of_wire_is_what_this_file_makes() {
     for (name, seed) in &seeds {
         assert!(accepted(seed), "{name} is not accepted, so it is a poor seed");
         assert!(!accepted(&seed[..seed.len() - 1]), "{name} is accepted with a byte missing");
+        assert!(controlled(name, |judge| wire_model::drive(seed, judge).unwrap()) > 0, "{name}");
     }
     for kind in *b"wcapgsrqykt" {
         assert!(seeds.values().any(|seed| seed[0] == kind), "no seed for kind {}", char::from(kind));
@@ -45,6 +52,9 @@ fn the_corpus_of_wire_is_what_this_file_makes() {
 fn the_corpus_of_open_is_what_this_file_makes() {
     let seeds = open();
     hold("open", &seeds);
+    for (name, seed) in &seeds {
+        assert!(controlled(name, |judge| open_model::drive(seed, judge).unwrap()) > 0, "{name}");
+    }
     for kind in *b"lerbx" {
         assert!(seeds.values().any(|seed| seed[0] == kind), "no seed for kind {}", char::from(kind));
     }
@@ -52,7 +62,11 @@ fn the_corpus_of_open_is_what_this_file_makes() {
 
 #[test]
 fn the_corpus_of_login_is_what_this_file_makes() {
-    hold("login", &login());
+    let seeds = login();
+    hold("login", &seeds);
+    for (name, seed) in &seeds {
+        assert!(controlled(name, |judge| login_model::drive(seed, judge).unwrap()) > 0, "{name}");
+    }
 }
 
 #[test]
@@ -85,11 +99,6 @@ fn the_corpus_of_hash_is_what_this_file_makes() {
             assert!(drive.is_err(), "{name}: a bit flipped in answer {planted} goes unnoticed");
         }
     }
-}
-
-/// Of that many answers the first, the last, and some between.
-fn few(held: usize) -> impl Iterator<Item = usize> {
-    (0..held).filter(move |at| at % 7 == 0 || at + 1 == held)
 }
 
 #[test]

@@ -5,8 +5,13 @@
 mod corpus;
 #[path = "model/enclave.rs"]
 mod enclave;
+#[path = "model/judge.rs"]
+mod judge;
+#[path = "model/trust.rs"]
+mod trust_model;
 
 use corpus::{Seeds, hold};
+use judge::controlled;
 use sha2::{Digest, Sha256};
 use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
@@ -156,4 +161,7 @@ fn the_corpus_of_trust_is_what_this_file_makes() {
     assert!(Checkpoint::read(&delivered.proof.checkpoint).is_ok());
     assert_eq!(Proof::read(&proof), Ok(delivered.proof));
     hold("trust", &seeds);
+    for (name, seed) in &seeds {
+        assert!(controlled(name, |judge| trust_model::drive(seed, judge).unwrap()) > 0, "{name}");
+    }
 }

@@ -3,8 +3,9 @@
 //!
 //! A vault on disk is made, used and misused by people whose codes and keys the test knows; the vault's own keys the test
 //! opens with the root key that lies in the folder. Everything said meanwhile is kept, and searched for those secrets
-//! raw, in hex, in base64 and as the list of numbers that a derived `Debug` makes of bytes. The last test holds that no
-//! public type that can be printed is left out.
+//! raw, in hex, in base64 and as the list of numbers that a derived `Debug` makes of bytes. What does not come by on the
+//! way is made of secrets drawn for it, and said and searched too. At last it is held that no public type that can be
+//! printed is left out.
 #![cfg(all(feature = "local", feature = "client"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -27,8 +28,8 @@ use strongroom::ledger::{
     Account, AnchorKind, Arrival, Command, Cursor, Digests, KeyedDigest, Policy, Proof, Records, RootKind, State, Tally,
 };
 use strongroom::protocol::{Reply, Request};
-use strongroom::secret::Secret;
 use strongroom::secret::declassified::{ROWS, Reason};
+use strongroom::secret::{Secret, random_array};
 use strongroom::vault::{
     Admitted, Config, DigestKeys, Gathering, Granted, ManualClock, Pace, Queue, Swept, Turn, Vault,
 };
@@ -84,6 +85,25 @@ impl Needles {
             add(numbers(&mut window[..6].iter().map(u8::to_string)));
             add(window[..6].iter().map(|byte| format!("{byte},\n")).collect::<String>());
         }
+    }
+
+    /// A secret drawn now.
+    fn draw<const N: usize>(&mut self, what: &str) -> [u8; N] {
+        let secret = random_array().unwrap();
+        self.add(what, &secret);
+        secret
+    }
+
+    /// The keys of a vault in a folder, by way of the root key in there.
+    fn add_keys(&mut self, folder: &Path, epoch: u32) {
+        let root = FileRoot::open(folder.join("root")).unwrap();
+        self.add("root key", &fs::read(folder.join(format!("root/epoch-{epoch}.root"))).unwrap());
+        self.add("epoch key", root.derive(epoch).unwrap().expose());
+        let epochs = EpochKeys::load(&root, epoch).unwrap();
+        let keys = epochs.open_blob("fleet keys", &fs::read(folder.join("keys")).unwrap()).unwrap();
+        assert!(keys.expose().len() > 200, "all keys of the fleet");
+        // Version, serial number, the fleet's id and the first numbers are no secrets.
+        self.add("fleet key", &keys.expose()[43..]);
     }
 
     /// What is found of them.
@@ -145,22 +165,14 @@ fn recover(vault: &Vault, account: AccountId, code: &str, words: &mut Words) -> 
 }
 
 /// The journey through the crate. What only operators read has a list of its own.
-fn live(words: &mut Words, log: &Log) -> (Needles, Needles, Vec<(String, String)>) {
+fn live(words: &mut Words) -> (Needles, Needles, Vec<(String, String)>) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(NOW_S));
     let policy = Policy::development();
     let vault = Vault::create(config(folder.path(), &clock), policy.clone()).unwrap();
     let (mut secrets, mut ids) = (Needles::new(), Needles::new());
 
-    // The vault's keys, by way of the root key in the folder.
-    let root = FileRoot::open(folder.path().join("root")).unwrap();
-    secrets.add("root key", &fs::read(folder.path().join("root/epoch-1.root")).unwrap());
-    secrets.add("epoch key", root.derive(1).unwrap().expose());
-    let epochs = EpochKeys::load(&root, 1).unwrap();
-    let keys = epochs.open_blob("fleet keys", &fs::read(folder.path().join("keys")).unwrap()).unwrap();
-    assert!(keys.expose().len() > 200, "all keys of the fleet");
-    // Version, serial number, the fleet's id and the first numbers are no secrets.
-    secrets.add("fleet key", &keys.expose()[43..]);
+    secrets.add_keys(folder.path(), 1);
     secrets.add("code", CODE.as_bytes());
 
     for name in ["ada", "grace"] {
@@ -224,15 +236,14 @@ fn live(words: &mut Words, log: &Log) -> (Needles, Needles, Vec<(String, String)
     fs::write(&path, whole).unwrap();
     fs::remove_dir_all(folder.path().join("journal")).unwrap();
     refused(Vault::open(config(folder.path(), &clock), policy), words);
-    operators.push(("the log".to_owned(), String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned()));
     (secrets, ids, operators)
 }
 
-/// What is printable and did not come by on the way.
-fn print_the_rest(words: &mut Words) {
+/// What is printable and did not come by on the way, and the secrets that are in it.
+fn print_the_rest(words: &mut Words, secrets: &mut Needles) {
     let account = AccountId([5; 32]);
     let digest = KeyedDigest { key_number: 1, digest: [5; 16] };
-    let keys = DigestKeys::new((1, HmacKey::new(&[5; 64])), None);
+    let keys = DigestKeys::new((1, HmacKey::new(&secrets.draw::<64>("digest key"))), None);
     words.debug(&digest);
     words.debug(&Digests { current: digest, previous: None });
     let proof = Proof { ordinal: 1, expiry_s: NOW_S };
@@ -255,11 +266,11 @@ fn print_the_rest(words: &mut Words) {
     words.debug(&Tally::default());
     words.debug(&Cursor::default());
     words.debug(&Arrival::new(account, Account::default(), None).unwrap());
-    turns(words);
+    turns(words, secrets);
     #[cfg(feature = "channel")]
-    channel(words);
+    channel(words, secrets);
     #[cfg(feature = "transparency")]
-    bundles(words);
+    bundles(words, secrets);
     words.debug(&Policy::development());
     words.debug(&strongroom::ledger::Signers { auditor: [1; 32], operator: [2; 32] });
     words.debug(&AnchorKind::File);
@@ -278,7 +289,7 @@ fn print_the_rest(words: &mut Words) {
     words.debug(&Terms::default());
     words.display(&Preset::Light);
     words.display(&CodeProblem::Empty);
-    ways_in(words);
+    ways_in(words, secrets);
     Backend::all().iter().for_each(|backend| words.debug(backend));
     ROWS.iter().for_each(|row| words.debug(row));
     words.debug(&Reason::Proven);
@@ -321,15 +332,17 @@ fn fleet(words: &mut Words) {
 }
 
 /// What is said of a backup's ways in.
-fn ways_in(words: &mut Words) {
+fn ways_in(words: &mut Words, secrets: &mut Needles) {
     use strongroom::client::{CodeHeld, Keyring, Passkey, RecoveryKey, RecoveryKeyProblem};
-    let (key, paper) = (Secret::new([9; 32]), RecoveryKey::generate().unwrap());
+    let (key, paper) = (Secret::new(secrets.draw("backup key")), RecoveryKey::generate().unwrap());
+    paper.text().lines().for_each(|row| secrets.add("row of a recovery key", row.as_bytes()));
     let mut keyring = Keyring::new(&key).unwrap();
     words.display(&keyring.write().unwrap_err());
     keyring.set_recovery_key(&key, &paper).unwrap();
     let held = CodeHeld { fleet: [1; 32], account: AccountId([5; 32]), generation: 1 };
     keyring.set_code(&key, held).unwrap();
-    let passkey = Passkey { credential_id: vec![1; 16], prf_enabled: None, prf_output: Some(Secret::new([8; 32])) };
+    let prf_output = Some(Secret::new(secrets.draw("output of a passkey")));
+    let passkey = Passkey { credential_id: vec![1; 16], prf_enabled: None, prf_output };
     keyring.add_passkey(&key, "phone", &passkey).unwrap();
     words.debug(&keyring);
     words.debug(&held);
@@ -347,9 +360,12 @@ impl Records for Nowhere {
 }
 
 /// What is said of keys that turn.
-fn turns(words: &mut Words) {
-    let vault = Vault::in_memory(Policy::development(), Arc::new(ManualClock::new(NOW_S))).unwrap();
+fn turns(words: &mut Words, secrets: &mut Needles) {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(NOW_S));
+    let vault = Vault::create(config(folder.path(), &clock), Policy::development()).unwrap();
     vault.rotate(Turn::Epoch).unwrap();
+    secrets.add_keys(folder.path(), 2);
     words.debug(&Turn::Epoch);
     words.debug(&Pace::default());
     words.debug(&vault.rewrap(Pace::default()).run(|_| {}).unwrap());
@@ -363,15 +379,20 @@ fn turns(words: &mut Words) {
 
 /// What is said on the channel, and of accounts that move.
 #[cfg(feature = "channel")]
-fn channel(words: &mut Words) {
-    let vault = || Vault::in_memory(Policy::development(), Arc::new(ManualClock::new(NOW_S))).unwrap();
-    let (source, target) = (vault(), vault());
+fn channel(words: &mut Words, secrets: &mut Needles) {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let clock = Arc::new(ManualClock::new(NOW_S));
+    let [source, target] = folders.each_ref().map(|folder| {
+        let vault = Vault::create(config(folder.path(), &clock), Policy::development()).unwrap();
+        secrets.add_keys(folder.path(), 1);
+        vault
+    });
     words.debug(&source.channel_key().unwrap());
     words.display(&strongroom::session::ChannelProblem::UnknownKey);
     let offer = target.offer().unwrap();
     words.debug(&offer);
     let export = source.export(offer).unwrap();
-    words.debug(&export.next(Some(AccountId([0; 32]))).unwrap());
+    words.debug(&export.next(Some(AccountId([0; 32]))).unwrap().unwrap());
     words.debug(&export.departed().unwrap());
     words.display(&target.import().unwrap().begin(&[1; 2000]).unwrap_err());
 }
@@ -380,6 +401,7 @@ fn channel(words: &mut Words) {
 #[cfg(feature = "transparency")]
 fn papers(
     words: &mut Words,
+    secrets: &mut Needles,
     trust: &mut strongroom::transparency::Trust,
     bundles: &[strongroom::transparency::LoggedBundle],
 ) {
@@ -429,7 +451,7 @@ fn papers(
     words.debug(&Statement { fleet: [1; 32], order });
     #[cfg(feature = "channel")]
     words.debug(&strongroom::vault::Receiver { fleet: [1; 32], member: 4 });
-    let signature = SigningKey::new("field", &Secret::new([7; 32])).unwrap();
+    let signature = SigningKey::new("field", &Secret::new(secrets.draw("seed of a signer"))).unwrap();
     words.debug(&EpochSignature::sign(&bundles[0].note, 1, &signature).unwrap());
     let given = Given { bundles, artifact: b"", evidence: b"{}", documents: &[], attestations: &[] };
     let report = trust.verify(&given, NOW_S);
@@ -439,14 +461,16 @@ fn papers(
 
 /// What is said of bundles, and of those that are refused. All of it but the signers' seeds is for everybody.
 #[cfg(feature = "transparency")]
-fn bundles(words: &mut Words) {
+fn bundles(words: &mut Words, secrets: &mut Needles) {
     use strongroom::transparency::{
         Bundle, Checkpoint, Log, LogPolicy, LoggedBundle, Pins, Rejection, SigningKey, Trust, Witness,
         WitnessSigningKey,
     };
-    let key = |seed| SigningKey::new(&format!("signer{seed}"), &Secret::new([seed; 32])).unwrap();
+    let witness = WitnessSigningKey::new("witness", &Secret::new(secrets.draw("seed of a witness"))).unwrap();
+    let mut key = |number: u8| {
+        SigningKey::new(&format!("signer{number}"), &Secret::new(secrets.draw("seed of a signer"))).unwrap()
+    };
     let (auditor, operator) = (key(1), key(2));
-    let witness = WitnessSigningKey::new("witness", &Secret::new([6; 32])).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut log = Log::create(folder.path(), key(5)).unwrap();
     let log_policy = LogPolicy::new(log.key(), vec![witness.verifying_key()], 1).unwrap();
@@ -463,6 +487,7 @@ fn bundles(words: &mut Words) {
         compiled_in: false,
     };
     words.debug(&pins);
+    words.display(&pins.auditor);
     let bundle = |evidence| Bundle {
         namespace: "words".to_owned(),
         fleet: [1; 32],
@@ -498,7 +523,7 @@ fn bundles(words: &mut Words) {
         documents: vec![b"a document".to_vec()],
     });
     words.debug(&Checkpoint::read(&first[0].proof.checkpoint).unwrap());
-    papers(words, &mut trust.clone(), &first);
+    papers(words, secrets, &mut trust.clone(), &first);
     words.debug(&trust.accept(&first, b"", NOW_S).unwrap());
     words.debug(&trust);
     let Err(fork) = trust.accept(&second, b"", NOW_S) else { panic!("a fork") };
@@ -515,8 +540,9 @@ fn nothing_that_is_said_has_a_secret_in_it() {
     logger.with_ansi(false).with_writer(move || writer.clone()).init();
     let metrics = PrometheusBuilder::new().install_recorder().unwrap();
     let mut words = Words::default();
-    let (secrets, ids, mut operators) = live(&mut words, &log);
-    print_the_rest(&mut words);
+    let (mut secrets, ids, mut operators) = live(&mut words);
+    print_the_rest(&mut words, &mut secrets);
+    operators.push(("the log".to_owned(), String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned()));
     let metrics = metrics.render();
     for name in ["strongroom_batch_requests", "strongroom_records_by_key{key=\"1\"}", "strongroom_records_by_epoch"] {
         assert!(metrics.contains(name), "metrics were kept: {name}");
@@ -553,12 +579,19 @@ fn controls(secrets: &Needles) {
         assert!(!known.found(&("a control".to_owned(), said.clone())).is_empty(), "not found: {said}");
     }
     assert!(known.found(&("a control".to_owned(), format!("{:?}", [7u8; 64]))).is_empty());
+    let drawn = known.draw::<32>("drawn");
+    assert!(!known.found(&("a control".to_owned(), format!("{drawn:?}"))).is_empty());
     assert!(!secrets.found(&("a control".to_owned(), format!("the code is {CODE}"))).is_empty());
+}
+
+/// The name at the beginning.
+fn name_of(text: &str) -> String {
+    text.chars().take_while(|it| it.is_alphanumeric()).collect()
 }
 
 /// Reads the sources: what can be printed is one of the types that were.
 fn every_printable_type_was_printed(printed: &BTreeSet<String>) {
-    let mut missing = BTreeSet::new();
+    let (mut missing, mut public, mut by_hand) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut seen = 0;
     while let Some(folder) = folders.pop() {
@@ -586,18 +619,23 @@ fn every_printable_type_was_printed(printed: &BTreeSet<String>) {
             let mut derives = false;
             for line in text.lines().map(str::trim) {
                 derives |= line.starts_with("#[derive(") && line.contains("Debug");
+                if let Some((_, rest)) = line.split_once("Debug for ").filter(|_| line.starts_with("impl")) {
+                    by_hand.insert(name_of(rest));
+                }
                 let declared = ["pub struct ", "pub enum "].iter().find_map(|it| line.strip_prefix(it));
-                if let Some(rest) = declared.filter(|_| derives) {
-                    let name: String = rest.chars().take_while(|it| it.is_alphanumeric()).collect();
-                    seen += 1;
-                    if !printed.contains(&name) {
-                        missing.insert(name);
+                if let Some(name) = declared.map(name_of) {
+                    seen += usize::from(derives);
+                    if derives && !printed.contains(&name) {
+                        missing.insert(name.clone());
                     }
+                    public.insert(name);
                 }
                 derives &= line.starts_with('#') || line.starts_with("//");
             }
         }
     }
-    assert!(seen > 30, "the sources were not read");
+    by_hand.retain(|name| public.contains(name));
+    assert!(seen > 30 && by_hand.contains("AccountId"), "the sources were not read");
+    missing.extend(by_hand.into_iter().filter(|name| !printed.contains(name)));
     assert!(missing.is_empty(), "printable, and not printed here: {missing:?}");
 }

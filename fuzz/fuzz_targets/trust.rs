@@ -1,150 +1,16 @@
-//! What outsiders check: whatever is accepted has exactly one encoding, nothing panics, and of everything that this
-//! target tries, a verifier accepts what both signers and the log have signed, and nothing else.
+//! What outsiders check: see the model, which `tests/trust_seeds.rs` shares.
 //!
-//! The first byte of an input says what the rest is read as; the seeds in `corpus/trust` show one of each and are made
-//! by `tests/trust_seeds.rs`.
+//! The first byte of an input says what the rest is read as; the seeds in `corpus/trust` show one of each and are made by
+//! `tests/trust_seeds.rs`, which also flips a bit of each answer and sees the model complain.
 #![no_main]
 
+#[path = "../../tests/model/judge.rs"]
+mod judge;
+#[path = "../../tests/model/trust.rs"]
+mod model;
+
 use libfuzzer_sys::{Corpus, fuzz_target};
-use sha2::{Digest, Sha256};
-use strongroom::ledger::Signers;
-use strongroom::secret::Secret;
-use strongroom::transparency::{
-    AttestationVerifier, Bundle, Checkpoint, Document, Envelope, Evidence, FleetKeys, LogPolicy, LoggedBundle,
-    Measurement, Nitro, Note, Order, Pins, Proof, SigningKey, Statement, Transcript, Trust, VerifyingKey,
-    WitnessSigningKey,
-};
 
-fuzz_target!(|data: &[u8]| -> Corpus {
-    let Some((kind, bytes)) = data.split_first() else { return Corpus::Reject };
-    match kind {
-        b'n' => noted(bytes),
-        b'p' => whole(bytes, |bytes| Proof::read(bytes).ok(), Proof::write),
-        b'i' => whole(bytes, pinned, |pins| pins.write().into_bytes()),
-        b'm' => remembered(bytes),
-        b'v' => verified(bytes),
-        b'k' => again(bytes, |bytes| FleetKeys::read(bytes).ok(), |keys| keys.write().expect("what was read")),
-        b'e' => evident(bytes),
-        b't' => transcribed(bytes),
-        b'a' => attested(bytes),
-        _ => return Corpus::Reject,
-    }
-    Corpus::Keep
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    model::drive(bytes, &mut judge::Judge::default()).map_or(Corpus::Reject, |_| Corpus::Keep)
 });
-
-/// What is accepted is written as it was read.
-fn whole<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>, write: impl Fn(&T) -> Vec<u8>) {
-    if let Some(value) = read(bytes) {
-        assert_eq!(write(&value), bytes, "two encodings of one value");
-    }
-}
-
-/// JSON has many texts; what is accepted is understood again as what it was.
-fn again<T: PartialEq + std::fmt::Debug>(
-    bytes: &[u8],
-    read: impl Fn(&[u8]) -> Option<T>,
-    write: impl Fn(&T) -> Vec<u8>,
-) {
-    if let Some(value) = read(bytes) {
-        assert_eq!(read(&write(&value)).as_ref(), Some(&value));
-    }
-}
-
-/// Evidence for the empty artifact: both have signed that of one namespace and fleet.
-fn evident(bytes: &[u8]) {
-    again(bytes, |bytes| Envelope::read(bytes).ok(), Envelope::write);
-    let Ok(envelope) = Envelope::read(bytes) else { return };
-    let pins = pins();
-    let artifact = Sha256::digest(b"").into();
-    if let Ok(evidence) = Evidence::of(&envelope, &artifact, &pins.auditor_evidence, &pins.operator_evidence) {
-        assert_eq!((&*evidence.namespace, &*evidence.fleet), ("example.org/backup", &*"01".repeat(32)));
-    }
-}
-
-fn transcribed(bytes: &[u8]) {
-    let Ok(envelope) = Envelope::read(bytes) else { return };
-    if let Ok(transcript) = Transcript::of(&envelope) {
-        let again = transcript.envelope().expect("what was read");
-        assert_eq!(again.payload_type(), envelope.payload_type());
-    }
-}
-
-/// A root behind its length, and a document: that of the only enclave whose keys anybody has.
-fn attested(bytes: &[u8]) {
-    let Some((length, rest)) = bytes.split_first_chunk() else { return };
-    let Some((root, document)) = rest.split_at_checked(u16::from_be_bytes(*length).into()) else { return };
-    let named = Document { kind: "aws-nitro".to_owned(), sha256: String::new(), nonce: Some("42".repeat(20)) };
-    let attested = Nitro::new(root).and_then(|nitro| nitro.verify(document, &named, &[0x5e; 32]));
-    let measurement = Some(Measurement { kind: "nitro-pcr0".to_owned(), digest: "aa".repeat(48) });
-    assert!(attested.is_err() || attested.is_ok_and(|it| it.measurement == measurement), "a document nobody signed");
-}
-
-fn pinned(bytes: &[u8]) -> Option<Pins> {
-    Pins::read(std::str::from_utf8(bytes).ok()?).ok()
-}
-
-fn noted(bytes: &[u8]) {
-    whole(bytes, |bytes| Note::read(bytes).ok(), Note::write);
-    let Ok(note) = Note::read(bytes) else { return };
-    if let Ok(bundle) = Bundle::read(&note) {
-        assert_eq!(bundle.note().expect("what was read").text(), note.text(), "two texts of one bundle");
-        assert!(Checkpoint::read(&note).is_err(), "a bundle that is a checkpoint");
-        assert!(Statement::read(&note).is_err(), "a bundle that is a statement");
-    }
-    if let Ok(statement) = Statement::read(&note) {
-        assert_eq!(statement.note().expect("what was read").text(), note.text(), "two texts of one statement");
-        let key = |pinned: &VerifyingKey| *pinned.as_bytes();
-        let signers = Signers { auditor: key(&pins().auditor), operator: key(&pins().operator) };
-        let signed = Statement::of(&note, &signers).is_ok();
-        assert!(!signed || statement.order == Order::Restore { number: 1 }, "a statement that nobody signed");
-    }
-}
-
-fn remembered(bytes: &[u8]) {
-    if let Ok(trust) = Trust::with_memory(pins(), bytes) {
-        let memory = trust.memory().expect("what was read");
-        assert_eq!(Trust::with_memory(pins(), &memory).as_ref(), Ok(&trust));
-    }
-}
-
-/// A note, a zero, and a proof.
-fn verified(bytes: &[u8]) {
-    let Some(at) = bytes.iter().position(|byte| *byte == 0) else { return };
-    let (Ok(note), Ok(proof)) = (Note::read(&bytes[..at]), Proof::read(&bytes[at + 1..])) else { return };
-    let mut trust = Trust::new(pins()).expect("keys that differ");
-    let verified = trust.accept(&[LoggedBundle { note, proof }], b"", u64::MAX);
-    assert!(verified.is_err() || verified.is_ok_and(|it| *it.bundle() == signed()), "a bundle that nobody signed");
-}
-
-/// The only bundle that was signed.
-fn signed() -> Bundle {
-    Bundle {
-        namespace: "example.org/backup".to_owned(),
-        fleet: [1; 32],
-        epoch: 7,
-        not_before_s: 1,
-        not_after_s: 2,
-        previous: [2; 32],
-        artifact: Sha256::digest(b"").into(),
-        evidence: [3; 32],
-        next_auditor: None,
-        next_operator: None,
-    }
-}
-
-/// What `tests/trust_seeds.rs` pins.
-fn pins() -> Pins {
-    let key = |name, seed| SigningKey::new(name, &Secret::new([seed; 32])).expect("a name").verifying_key();
-    let witness = WitnessSigningKey::new("witness.example", &Secret::new([6; 32])).expect("a name").verifying_key();
-    Pins {
-        namespace: "example.org/backup".to_owned(),
-        epoch_min: 1,
-        auditor: key("auditor.example", 1),
-        operator: key("operator.example", 2),
-        auditor_evidence: key("evidence.auditor.example", 3),
-        operator_evidence: key("evidence.operator.example", 4),
-        log: LogPolicy::new(key("log.example", 5), vec![witness], 1).expect("a quorum"),
-        measurements: Vec::new(),
-        compiled_in: true,
-    }
-}

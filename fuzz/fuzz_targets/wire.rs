@@ -1,118 +1,16 @@
-//! Parsing with re-encoding: whatever is accepted has exactly one encoding, and nothing panics.
+//! Parsing with re-encoding: see the model, which `tests/seeds.rs` shares.
 //!
-//! The first byte of an input says what the rest is read as; the seeds in `corpus/wire` show one of each and are made
-//! by `tests/seeds.rs`.
+//! The first byte of an input says what the rest is read as; the seeds in `corpus/wire` show one of each and are made by
+//! `tests/seeds.rs`, which also flips a bit of each answer and sees the model complain.
 #![no_main]
 
+#[path = "../../tests/model/judge.rs"]
+mod judge;
+#[path = "../../tests/model/wire.rs"]
+mod model;
+
 use libfuzzer_sys::{Corpus, fuzz_target};
-use strongroom::client::{Code, Keyring, RecoveryKey};
-use strongroom::ledger::{Account, Command, Policy, State};
-use strongroom::protocol::{REPLY_LEN, REQUEST_LEN, Reply, Request};
-use strongroom::wire::{Reader, Writer};
-use strongroom::wrap::Sealed;
 
-fuzz_target!(|data: &[u8]| -> Corpus {
-    let Some((kind, bytes)) = data.split_first() else { return Corpus::Reject };
-    match kind {
-        b'w' => scripted(bytes),
-        b'c' => stream(bytes, Command::read, Command::write),
-        b'a' => stream(bytes, Account::read, Account::write),
-        b'p' => whole(bytes, |bytes| Policy::decode(bytes).ok(), |policy| policy.encode()),
-        b'g' => whole(bytes, |bytes| State::decode_globals(bytes).ok(), |state| state.encode_globals()),
-        b's' => whole(bytes, |bytes| State::decode(bytes).ok(), |state| state.encode()),
-        b'r' => whole(bytes, |bytes| Sealed::from_bytes(bytes).ok(), |sealed| sealed.as_bytes().to_vec()),
-        b'q' => whole(&filled(bytes, REQUEST_LEN), request, |bytes| bytes.clone()),
-        b'y' => whole(&filled(bytes, REPLY_LEN), |bytes| Reply::decode(bytes).ok(), Reply::encode),
-        b'k' => whole(bytes, |bytes| Keyring::read(bytes).ok(), |keyring| keyring.write().expect("it has a way in")),
-        b't' => typed(bytes),
-        _ => return Corpus::Reject,
-    }
-    Corpus::Keep
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    model::drive(bytes, &mut judge::Judge::default()).map_or(Corpus::Reject, |_| Corpus::Keep)
 });
-
-/// What a person types, or a scanner reads: a recovery key is printed as it was read, and a code that is accepted is
-/// accepted again with white space around it.
-fn typed(bytes: &[u8]) {
-    let Ok(typed) = std::str::from_utf8(bytes) else { return };
-    if let Ok(key) = RecoveryKey::read(typed) {
-        let text = key.text();
-        assert_eq!(RecoveryKey::read(&text).map(|key| key.text()).as_ref(), Ok(&text), "two texts of one key");
-    }
-    if Code::new(typed).is_ok() {
-        assert!(Code::new(&format!("\t{typed}\r\n")).is_ok(), "white space around a code does not count");
-    }
-}
-
-/// Messages are filled up with zeros; the fuzzer need not find that out.
-fn filled(bytes: &[u8], length: usize) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    if bytes.len() < length {
-        bytes.resize(length, 0);
-    }
-    bytes
-}
-
-/// A request borrows from its bytes, so it is encoded again at once.
-fn request(bytes: &[u8]) -> Option<Vec<u8>> {
-    let (account, request) = Request::decode(bytes).ok()?;
-    Some(request.encode(&account).expect("what was read is within bounds"))
-}
-
-/// A value that fills its bytes: what is accepted is written as it was read, and no byte may follow or be missing.
-fn whole<T>(bytes: &[u8], decode: impl Fn(&[u8]) -> Option<T>, encode: impl Fn(&T) -> Vec<u8>) {
-    let Some(value) = decode(bytes) else { return };
-    assert_eq!(encode(&value), bytes, "two encodings of one value");
-    assert!(decode(&[bytes, &[0]].concat()).is_none(), "a byte too many");
-    assert!(bytes.split_last().is_none_or(|(_, head)| decode(head).is_none()), "a byte too few");
-}
-
-/// Values behind each other: each is written as it was read.
-fn stream<T>(
-    bytes: &[u8],
-    read: impl for<'a> Fn(&mut Reader<'a>) -> Result<T, strongroom::wire::Invalid>,
-    write: impl Fn(&T, &mut Writer),
-) {
-    let mut reader = Reader::new(bytes);
-    let mut writer = Writer::default();
-    let mut taken = 0;
-    while let Ok(value) = read(&mut reader) {
-        taken = bytes.len() - reader.clone().rest().len();
-        write(&value, &mut writer);
-    }
-    assert_eq!(writer.finish(), bytes[..taken], "two encodings of one value");
-}
-
-/// The parser itself against a plain index into the bytes: a script of reads, then the bytes that it reads.
-fn scripted(input: &[u8]) {
-    let Some((count, rest)) = input.split_first() else { return };
-    let Some((script, bytes)) = rest.split_at_checked(usize::from(*count)) else { return };
-    let mut reader = Reader::new(bytes);
-    let mut writer = Writer::default();
-    let mut at = 0;
-    for step in script {
-        let left = &bytes[at..];
-        let number = |width: usize| left.get(..width).map(|n| n.iter().fold(0, |sum, n| sum << 8 | u64::from(*n)));
-        // What the step takes if it can, as the plain index has it.
-        let expected = match step % 6 {
-            0 => number(1).map(|_| 1),
-            1 => number(2).map(|_| 2),
-            2 => number(4).map(|_| 4),
-            3 => number(8).map(|_| 8),
-            4 => number(1).filter(|flag| *flag < 2).map(|_| 1),
-            _ => number(4).filter(|n| *n <= u64::from(*step)).map(|n| 4 + n as usize).filter(|n| *n <= left.len()),
-        };
-        let took = match step % 6 {
-            0 => reader.u8().map(|value| _ = writer.u8(value)),
-            1 => reader.u16().map(|value| _ = writer.u16(value)),
-            2 => reader.u32().map(|value| _ = writer.u32(value)),
-            3 => reader.u64().map(|value| _ = writer.u64(value)),
-            4 => reader.flag().map(|value| _ = writer.flag(value)),
-            _ => reader.counted(usize::from(*step)).map(|value| _ = writer.counted(value)),
-        };
-        assert_eq!(took.is_ok(), expected.is_some(), "step {step} with {} bytes left", left.len());
-        let Some(taken) = expected else { break };
-        at += taken;
-        assert_eq!(reader.finish().is_ok(), at == bytes.len(), "the end is where the bytes end");
-    }
-    assert_eq!(writer.finish(), bytes[..at], "what is read is written back");
-}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::planted::{Mistake, makes};
 use crate::error::Fault;
 use crate::journal::Clock;
 
@@ -55,6 +56,9 @@ impl Clocks {
     /// have been heard.
     pub(super) fn date_s(&self, own: u64, voters: &BTreeSet<u64>) -> Result<Option<u64>, Fault> {
         let now_s = self.now_s()?;
+        if makes(Mistake::OwnClock) {
+            return Ok(Some(now_s));
+        }
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let told = |member: &u64| {
             if *member == own {
@@ -89,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn fleet_dates_by_the_median_of_clocks() {
+    async fn f7_fleet_dates_by_the_median_of_clocks() {
         let own = Arc::new(ManualClock::new(1_000));
         let clocks = Clocks::new(Arc::clone(&own) as Arc<dyn Clock>);
         let five = BTreeSet::from([1, 2, 3, 4, 5]);

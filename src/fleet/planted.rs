@@ -21,6 +21,10 @@ pub enum Mistake {
     ReceiptsFirst,
     /// A leader takes what it is yet to write for committed.
     CommitsAhead,
+    /// A leader that starts again leads on, without an election.
+    LeadsAtOnce,
+    /// A leader dates batches by its own clock, and nobody objects.
+    OwnClock,
 }
 
 #[cfg(feature = "planted")]

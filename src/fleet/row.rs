@@ -99,7 +99,7 @@ pub(super) fn open(
     let mut reader = Reader::new(&row[1..]);
     let parse = |reader: &mut Reader<'_>| -> Result<_, Invalid> {
         let entry = read_entry(reader)?;
-        let made_under = if entry.log_id.index == 0 { Some(Policy::decode(reader.counted(4096)?)?) } else { None };
+        let made_under = if entry.log_id.index == 0 { Some(Policy::read(reader)?) } else { None };
         Ok((entry, made_under))
     };
     let (entry, made_under) = parse(&mut reader).map_err(|Invalid| damaged("does not parse"))?;

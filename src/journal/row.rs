@@ -16,8 +16,6 @@ use crate::wire::{Invalid, Reader, Writer};
 
 /// Version of the row format.
 pub(crate) const ROW_VERSION: u8 = 1;
-/// Longest policy in a row; far above what [`Policy::encode`] gives.
-const POLICY_MAX: usize = 4096;
 const KIND_POLICY: u8 = 0;
 const KIND_BATCH: u8 = 1;
 /// Bytes around a batch's commands: version, log id, time, kind, count, chain.
@@ -242,7 +240,7 @@ fn parse(row: &[u8]) -> Result<(LogId, Entry), Invalid> {
     let id = LogId::read(&mut reader)?;
     let time_s = reader.u64()?;
     let entry = match reader.u8()? {
-        KIND_POLICY => Entry::Policy(Policy::decode(reader.counted(POLICY_MAX)?)?),
+        KIND_POLICY => Entry::Policy(Policy::read(&mut reader)?),
         KIND_BATCH => {
             let count = reader.u32()? as usize;
             Entry::Batch { time_s, commands: read_commands(&mut reader, count)? }

@@ -4,6 +4,9 @@ use crate::error::Fault;
 use crate::limits::{ATTEMPTS_LIMIT, CONTEXT_MAX, LIFETIME_LIMIT, PINNED_MAX};
 use crate::wire::{Invalid, Reader, Writer};
 
+/// Longest encoding that is read; far above what [`Policy::encode`] gives.
+const ENCODED_MAX: usize = 4096;
+
 /// Where the root key of a vault lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -209,6 +212,11 @@ impl Policy {
         self.signers.iter().for_each(|signers| signers.write(&mut writer));
         writer.flag(self.development);
         writer.finish()
+    }
+
+    /// Reads one behind its length.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Policy::decode(reader.counted(ENCODED_MAX)?)
     }
 
     /// Reads what [`Policy::encode`] wrote.

@@ -498,7 +498,7 @@ impl State {
     pub fn decode_globals(bytes: &[u8]) -> Result<Self, Invalid> {
         let mut reader = Reader::new(bytes);
         let globals = Globals {
-            policy: Policy::decode(reader.counted(4096)?)?,
+            policy: Policy::read(&mut reader)?,
             time_s: reader.u64()?,
             epoch_min: reader.u32()?,
             key_min: reader.u16()?,

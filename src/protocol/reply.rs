@@ -55,6 +55,9 @@ pub enum Reply {
 
 impl Reply {
     /// The reply's one encoding: [`REPLY_LEN`] bytes.
+    ///
+    /// # Panics
+    /// If a ticket is longer than [`TICKET_MAX`]: a vault makes none that is.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(REPLY_LEN);
         writer.u8(VERSION);
@@ -82,7 +85,7 @@ impl Reply {
             }
         }
         let mut bytes = writer.finish();
-        debug_assert!(bytes.len() <= REPLY_LEN, "tickets are at most TICKET_MAX bytes");
+        assert!(bytes.len() <= REPLY_LEN, "tickets are at most TICKET_MAX bytes");
         bytes.resize(REPLY_LEN, 0);
         bytes
     }

@@ -156,13 +156,30 @@ pub(super) fn read(note: &Note) -> Result<Bundle, Rejection> {
     })
 }
 
-pub(super) fn signed_by_both(note: &Note, auditor: &VerifyingKey, operator: &VerifyingKey) -> Result<(), Rejection> {
-    for (whose, key) in [("auditor", auditor), ("operator", operator)] {
-        match note.signed_by(key) {
+/// Whether both signers have signed, of whose signatures this is what was found.
+pub(super) fn by_both(auditor: Option<bool>, operator: Option<bool>) -> Result<(), Rejection> {
+    for (whose, signature) in [("auditor", auditor), ("operator", operator)] {
+        match signature {
             Some(true) => {}
             Some(false) => return Err(Rejection::SignatureBad(whose)),
             None => return Err(Rejection::SignatureMissing(whose)),
         }
     }
     Ok(())
+}
+
+pub(super) fn signed_by_both(note: &Note, auditor: &VerifyingKey, operator: &VerifyingKey) -> Result<(), Rejection> {
+    by_both(note.signed_by(auditor), note.signed_by(operator))
+}
+
+/// The keys that a bundle names in place of its auditor's and operator's: each has signed it too (T3).
+pub(super) fn new_keys<'a>(note: &Note, bundle: &'a Bundle) -> Result<[Option<&'a VerifyingKey>; 2], Rejection> {
+    for (whose, new) in [("auditor", &bundle.next_auditor), ("operator", &bundle.next_operator)] {
+        match new.as_ref().map(|new| note.signed_by(new)) {
+            None | Some(Some(true)) => {}
+            Some(Some(false)) => return Err(Rejection::SignatureBad(whose)),
+            Some(None) => return Err(Rejection::NewKeyUnsigned(whose)),
+        }
+    }
+    Ok([bundle.next_auditor.as_ref(), bundle.next_operator.as_ref()])
 }

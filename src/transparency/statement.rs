@@ -1,8 +1,8 @@
 //! [`Statement`]: what both signers tell a fleet to do.
 
-use super::bundle::{Bundle, hex, unhex};
+use super::bundle::{hex, unhex};
 use super::note::Note;
-use super::rejection::Rejection;
+use super::rejection::{self, Rejection};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::ledger::Signers;
@@ -175,7 +175,7 @@ impl Statement {
     /// # Errors
     /// [`Rejection::Malformed`], [`Rejection::SignatureMissing`], [`Rejection::SignatureBad`].
     pub fn of(note: &Note, signers: &Signers) -> Result<Self, Rejection> {
-        by_both(note, signers)?;
+        signed_by(note, signers)?;
         Statement::read(note).map_err(|fault| Rejection::Malformed(fault.to_string()))
     }
 }
@@ -213,36 +213,22 @@ fn member(words: Vec<&str>) -> Option<Member> {
 /// # Errors
 /// As [`Statement::of`]; [`Rejection::NewKeyUnsigned`], [`Rejection::OneKeyTwice`], [`Rejection::WrongFleet`].
 pub fn next_signers(note: &Note, fleet: &[u8; 32], signers: &Signers) -> Result<Option<Signers>, Rejection> {
-    by_both(note, signers)?;
-    let bundle = Bundle::read(note).map_err(|fault| Rejection::Malformed(fault.to_string()))?;
+    signed_by(note, signers)?;
+    let bundle = rejection::read(note)?;
     if bundle.fleet != *fleet {
         return Err(Rejection::WrongFleet);
     }
-    let mut next = *signers;
-    for (whose, new, place) in
-        [("auditor", &bundle.next_auditor, &mut next.auditor), ("operator", &bundle.next_operator, &mut next.operator)]
-    {
-        if let Some(new) = new {
-            match note.signed_by(new) {
-                Some(true) => *place = *new.as_bytes(),
-                Some(false) => return Err(Rejection::SignatureBad(whose)),
-                None => return Err(Rejection::NewKeyUnsigned(whose)),
-            }
-        }
-    }
+    let [auditor, operator] = rejection::new_keys(note, &bundle)?;
+    let next = Signers {
+        auditor: auditor.map_or(signers.auditor, |new| *new.as_bytes()),
+        operator: operator.map_or(signers.operator, |new| *new.as_bytes()),
+    };
     if next.auditor == next.operator {
         return Err(Rejection::OneKeyTwice);
     }
     Ok(Some(next).filter(|next| next != signers))
 }
 
-fn by_both(note: &Note, signers: &Signers) -> Result<(), Rejection> {
-    for (whose, key) in [("auditor", &signers.auditor), ("operator", &signers.operator)] {
-        match note.signed_by_bytes(key) {
-            Some(true) => {}
-            Some(false) => return Err(Rejection::SignatureBad(whose)),
-            None => return Err(Rejection::SignatureMissing(whose)),
-        }
-    }
-    Ok(())
+fn signed_by(note: &Note, signers: &Signers) -> Result<(), Rejection> {
+    rejection::by_both(note.signed_by_bytes(&signers.auditor), note.signed_by_bytes(&signers.operator))
 }

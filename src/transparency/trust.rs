@@ -7,7 +7,7 @@ use super::key::VerifyingKey;
 use super::note::Note;
 use super::pins::Pins;
 use super::proof::Proof;
-use super::rejection::{ForkProof, Rejection, read, signed_by_both};
+use super::rejection::{ForkProof, Rejection, new_keys, read, signed_by_both};
 use crate::error::Fault;
 
 const MEMORY: &str = "strongroom memory v1";
@@ -274,16 +274,9 @@ impl Trust {
             }
         }
         let (auditor, operator) = (self.auditor.clone(), self.operator.clone());
-        for (whose, new, held) in [
-            ("auditor", &bundle.next_auditor, &mut self.auditor),
-            ("operator", &bundle.next_operator, &mut self.operator),
-        ] {
+        for (held, new) in [&mut self.auditor, &mut self.operator].into_iter().zip(new_keys(note, &bundle)?) {
             if let Some(new) = new {
-                match note.signed_by(new) {
-                    Some(true) => *held = new.clone(),
-                    Some(false) => return Err(Rejection::SignatureBad(whose)),
-                    None => return Err(Rejection::NewKeyUnsigned(whose)),
-                }
+                held.clone_from(new);
             }
         }
         self.pins.check(&self.auditor, &self.operator)?;

@@ -54,12 +54,8 @@ impl Aside {
             return Ok(Vec::new());
         }
         let plain = epochs.open_blob(PURPOSE, &sealed)?;
-        let mut reader = Reader::new(plain.expose());
+        let mut reader = Reader::versioned("keys kept aside", plain.expose(), VERSION)?;
         let damaged = Invalid::stored("keys kept aside");
-        match reader.u8().map_err(&damaged)? {
-            VERSION => {}
-            found => return Err(Fault::Format { what: "keys kept aside", found, reads: VERSION }),
-        }
         let mut kept = Vec::new();
         while !reader.is_empty() {
             let from = reader.u64().map_err(&damaged)?;

@@ -104,11 +104,7 @@ impl Handed {
     }
 
     pub(super) fn open(sealed: &[u8], to: &Receiver, recipient: &Recipient) -> Result<Self, Fault> {
-        let sealed = match sealed.split_first() {
-            Some((&VERSION, rest)) => rest,
-            Some((&found, _)) => return Err(Fault::Format { what: "keys handed over", found, reads: VERSION }),
-            None => return Err(Fault::Damaged("keys handed over are empty".to_owned())),
-        };
+        let sealed = Reader::versioned("keys handed over", sealed, VERSION)?.rest();
         let plain = recipient.open(&to.info(), sealed).map_err(|_| {
             Fault::Key("these keys were not sealed to this member's channel key, or are damaged".to_owned())
         })?;

@@ -47,11 +47,7 @@ impl MemberRoot {
     fn read(&self, store: &dyn KeyStore) -> Result<Epochs, Fault> {
         let Some(sealed) = store.read()? else { return Ok(Epochs::new()) };
         let plain = self.keys()?.open_blob(PURPOSE, &sealed)?;
-        let (version, rest) = plain.expose().split_first().ok_or_else(|| Fault::Damaged("no epochs".to_owned()))?;
-        if *version != VERSION {
-            return Err(Fault::Format { what: "the keys of epochs", found: *version, reads: VERSION });
-        }
-        let mut reader = Reader::new(rest);
+        let mut reader = Reader::versioned("the keys of epochs", plain.expose(), VERSION)?;
         let epochs = read_epochs(&mut reader).map_err(Invalid::stored("the keys of epochs"))?;
         reader.finish().map_err(Invalid::stored("the keys of epochs"))?;
         Ok(epochs)

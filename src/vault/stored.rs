@@ -51,11 +51,8 @@ impl FleetSecrets {
 
     /// Reads what [`FleetSecrets::encode`] wrote.
     pub(super) fn decode(bytes: &[u8]) -> Result<Box<Self>, Fault> {
-        match bytes.first() {
-            Some(&VERSION) => Self::read(&mut Reader::new(&bytes[1..])).map_err(Invalid::stored("the fleet's keys")),
-            Some(&found) => Err(Fault::Format { what: "the fleet's keys", found, reads: VERSION }),
-            None => Err(Fault::Damaged("the fleet's keys are empty".to_owned())),
-        }
+        let mut reader = Reader::versioned("the fleet's keys", bytes, VERSION)?;
+        Self::read(&mut reader).map_err(Invalid::stored("the fleet's keys"))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Box<Self>, Invalid> {

@@ -42,7 +42,7 @@ const TRANSFER: &[u8] = b"strongroom move transfer key v1";
 /// Bytes of what authenticates a parcel.
 const MAC_LEN: usize = 32;
 /// Accounts of one parcel that are read; far above what one is made of.
-const ACCOUNTS_MAX: usize = 1 << 24;
+const IN_PARCEL_MAX: usize = 1 << 24;
 
 /// What a vault that takes accounts says of itself: its fleet, the key that they are to be sealed to, its policy.
 ///
@@ -68,10 +68,10 @@ impl Offer {
     /// # Errors
     /// [`Fault::Format`] on another version, [`Fault::Damaged`] if it is not an offer.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let mut reader = versioned("an offer", bytes)?;
+        let mut reader = Reader::versioned("an offer", bytes, VERSION)?;
         let mut read = || {
             let (fleet, public_key) = (*reader.array()?, Box::new(*reader.array()?));
-            Ok(Offer { fleet, public_key, policy: Policy::decode(reader.counted(4096)?)? })
+            Ok(Offer { fleet, public_key, policy: Policy::read(&mut reader)? })
         };
         let offer = read().map_err(Invalid::stored("an offer"))?;
         reader.finish().map_err(Invalid::stored("an offer"))?;
@@ -136,7 +136,7 @@ impl Hello {
     }
 
     pub(super) fn open(recipient: &Recipient, offer: &[u8; 32], bytes: &[u8]) -> Result<Self, Fault> {
-        let sealed = versioned("a hello", bytes)?.rest();
+        let sealed = Reader::versioned("a hello", bytes, VERSION)?.rest();
         let plain = recipient.open(&[HELLO, offer].concat(), sealed).map_err(|_| not_for_us("hello"))?;
         let mut reader = Reader::new(plain.expose());
         let mut read = || {
@@ -221,7 +221,7 @@ impl Parcel {
         let mut reader = Reader::new(body);
         let mut read = || {
             let (time_s, count) = (reader.u64()?, reader.u32()? as usize);
-            if count > ACCOUNTS_MAX {
+            if count > IN_PARCEL_MAX {
                 return Err(Invalid);
             }
             let mut accounts = Vec::with_capacity(count);
@@ -260,7 +260,7 @@ impl Parcel {
     /// # Errors
     /// [`Fault::Format`] on another version, [`Fault::Damaged`] if it is not a parcel.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let mut reader = versioned("a parcel", bytes)?;
+        let mut reader = Reader::versioned("a parcel", bytes, VERSION)?;
         let mut read = || {
             let (offer, from) = (*reader.array()?, AccountId(*reader.array()?));
             let upto = if reader.flag()? { Some(AccountId(*reader.array()?)) } else { None };
@@ -295,14 +295,6 @@ impl Parcel {
 impl std::fmt::Debug for Parcel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Parcel").field("from", &self.from).field("upto", &self.upto).finish_non_exhaustive()
-    }
-}
-
-fn versioned<'a>(what: &'static str, bytes: &'a [u8]) -> Result<Reader<'a>, Fault> {
-    match bytes.split_first() {
-        Some((&VERSION, rest)) => Ok(Reader::new(rest)),
-        Some((&found, _)) => Err(Fault::Format { what, found, reads: VERSION }),
-        None => Err(Fault::Damaged(format!("{what} is empty"))),
     }
 }
 

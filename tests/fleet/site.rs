@@ -68,10 +68,14 @@ pub(crate) struct Site {
 
 struct SimClock(Arc<AtomicI64>);
 
+/// What a clock shows so long after the beginning, in seconds.
+fn shows_s(elapsed: Duration, ahead_s: &AtomicI64) -> u64 {
+    (BEGAN_S + elapsed.as_secs() as i64 + ahead_s.load(Ordering::Relaxed)) as u64
+}
+
 impl Clock for SimClock {
     fn now_s(&self) -> Result<u64, Fault> {
-        let elapsed_s = turmoil::sim_elapsed().map_or(0, |it| it.as_secs() as i64);
-        Ok((BEGAN_S + elapsed_s + self.0.load(Ordering::Relaxed)) as u64)
+        Ok(shows_s(turmoil::sim_elapsed().unwrap_or_default(), &self.0))
     }
 }
 
@@ -119,6 +123,16 @@ impl Links for Meddling {
 }
 
 impl Site {
+    /// Whether its clock is far off.
+    pub(crate) fn clock_is_wrong(&self) -> bool {
+        self.ahead_s.load(Ordering::Relaxed).abs() > 1000
+    }
+
+    /// What its clock shows so long after the beginning, in seconds.
+    pub(crate) fn shows_s(&self, elapsed: Duration) -> u64 {
+        shows_s(elapsed, &self.ahead_s)
+    }
+
     /// Runs the member until the simulation stops it.
     pub(crate) async fn run(self: Arc<Self>) -> turmoil::Result {
         let disk = self.disk.lock().unwrap().clone();

@@ -39,6 +39,8 @@ pub(crate) enum Planted {
     NoSync,
     /// A member that has lost its disk and its anchor comes back under its old number.
     Amnesia,
+    /// Hosts put back an older anchor with an older copy.
+    AnchorToo,
     /// In the fleet's own code.
     Mistake(Mistake),
 }
@@ -54,6 +56,8 @@ pub(crate) struct Outcome {
     pub recovered: usize,
     /// Accounts of which the search for an order took too long.
     pub undecided: usize,
+    /// How often a member was started on a copy that is older than its anchor.
+    pub rolled_back: usize,
 }
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -107,6 +111,8 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
         down: BTreeMap::new(),
         lost: BTreeSet::new(),
         older: BTreeMap::new(),
+        rolled_back: 0,
+        latest_s: 0,
         next: Duration::from_secs(2),
         meddling,
         newest: Settings::default().newest,
@@ -170,9 +176,11 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
             wrongs.lock().unwrap().push("people are not answered although all is well".to_owned());
             break;
         }
+        trouble.hold_dates(&sim);
     }
     trouble.heal(&mut sim);
     settle(&mut sim, &trouble, &book, &owners);
+    trouble.hold_dates(&sim);
     let book = book.lock().unwrap();
     let mut wrongs = wrongs.lock().unwrap().clone();
     let (found, undecided) = unexplained(&book.calls);
@@ -180,7 +188,7 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
     let answered = book.calls.iter().filter(|call| call.told.is_some()).count();
     let log = log.lock().unwrap().clone();
     let recovered = owners.iter().map(|(_, seen)| seen.lock().unwrap().recovered).sum();
-    Outcome { log, wrongs, answered, recovered, undecided }
+    Outcome { log, wrongs, answered, recovered, undecided, rolled_back: trouble.rolled_back }
 }
 
 /// Once all is well every member has the same state, and somebody reads every account.
@@ -375,6 +383,9 @@ struct Trouble {
     lost: BTreeSet<u64>,
     /// A copy of a member's files that its host has kept, and the anchor as it was then.
     older: BTreeMap<u64, ([Vec<u8>; 2], Anchored, Leader)>,
+    rolled_back: usize,
+    /// The latest that a right clock has shown, in seconds.
+    latest_s: u64,
     next: Duration,
     meddling: u64,
     /// The newest version that the builds read which members are brought to.
@@ -494,8 +505,30 @@ impl Trouble {
 
     /// How many of these have clocks that are far off.
     fn wrong_clocks(&self, members: &BTreeSet<u64>) -> usize {
-        let is_wrong = |it: &&Arc<Site>| it.ahead_s.load(Ordering::Relaxed).abs() > 1000;
-        self.sites.iter().filter(|site| members.contains(&site.number)).filter(is_wrong).count()
+        let of_these = self.sites.iter().filter(|site| members.contains(&site.number));
+        of_these.filter(|site| site.clock_is_wrong()).count()
+    }
+
+    /// No batch is dated ahead of every clock that was right until now (F7).
+    fn hold_dates(&mut self, sim: &Sim<'_>) {
+        let right = self.sites.iter().filter(|site| !site.clock_is_wrong()).map(|site| site.shows_s(sim.elapsed()));
+        self.latest_s = right.max().unwrap_or(0).max(self.latest_s);
+        for site in &self.sites {
+            let mut dated_s = 0;
+            if let Some(replica) = &*site.replica.lock().unwrap() {
+                replica.look(&mut |state| dated_s = state.time_s()).ok();
+            }
+            if dated_s > self.latest_s {
+                let why = format!(
+                    "member {}: a batch is {} s ahead of every right clock",
+                    site.number,
+                    dated_s - self.latest_s
+                );
+                self.wrongs.lock().unwrap().push(why);
+                // It is told once.
+                self.latest_s = dated_s;
+            }
+        }
     }
 
     /// The signers name others: one more, one less, another for one that goes, or for one whose disk is lost.
@@ -583,7 +616,8 @@ impl Trouble {
         let now = real.anchored();
         let as_new = vote == voted && (then.last, then.chain, then.root) == (now.last, now.chain, now.root);
         self.say(sim, format!("{number} starts on an older copy, as new as the anchor: {as_new}"));
-        let older = Disk::holding(files, now);
+        self.rolled_back += usize::from(!as_new);
+        let older = Disk::holding(files, if self.planted == Planted::AnchorToo { then } else { now });
         *site.disk.lock().unwrap() = older.clone();
         site.refuses.store(!as_new, Ordering::Relaxed);
         sim.bounce(name(number));

@@ -1,4 +1,7 @@
-//! Holds answers against an oracle's, for the models of engine and hash; and shows on demand that it would notice.
+//! Holds answers against an oracle's, for the models of the fuzz targets; and shows on demand that it would notice.
+#![allow(dead_code)] // The fuzz targets plant nothing, and no model uses all of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use strongroom::wire::Reader;
 
@@ -12,13 +15,11 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// With a bit flipped in the answer of that number.
-    #[allow(dead_code)] // The fuzz targets plant nothing.
     pub(crate) fn planted(at: usize) -> Self {
         Judge { planted: Some(at), held: 0 }
     }
 
     /// How many answers it has seen.
-    #[allow(dead_code)] // Nobody asks in the fuzz targets.
     pub(crate) fn held(&self) -> usize {
         self.held
     }
@@ -27,14 +28,29 @@ impl Judge {
     pub(crate) fn hold(&mut self, what: &str, ours: &[u8], expected: &[u8]) -> Result<(), String> {
         let mut ours = ours.to_vec();
         if self.planted == Some(self.held) {
-            let at = 29 * self.held % ours.len();
-            ours[at] ^= 1 << (self.held % 8);
+            // Where there is no bit to flip, a byte too many is as wrong.
+            match ours.len() {
+                0 => ours.push(0),
+                length => ours[29 * self.held % length] ^= 1 << (self.held % 8),
+            }
         }
         self.held += 1;
         if ours == expected {
             return Ok(());
         }
         Err(format!("answer {} of {what}: {ours:02x?} and not {expected:02x?}", self.held - 1))
+    }
+
+    /// One answer, for models that panic.
+    pub(crate) fn demand(&mut self, what: &str, ours: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
+        if let Err(wrong) = self.hold(what, ours.as_ref(), expected.as_ref()) {
+            panic!("{wrong}");
+        }
+    }
+
+    /// One answer that is yes or no.
+    pub(crate) fn agree(&mut self, what: &str, ours: bool, expected: bool) {
+        self.demand(what, [u8::from(ours)], [u8::from(expected)]);
     }
 
     /// As many answers as items, each as expected.
@@ -49,6 +65,23 @@ impl Judge {
         }
         ours.iter().zip(expected).try_for_each(|(ours, expected)| self.hold(what, ours.as_ref(), expected.as_ref()))
     }
+}
+
+/// Of that many answers the first, the last, and some between.
+pub(crate) fn few(held: usize) -> impl Iterator<Item = usize> {
+    (0..held).filter(move |at| at % 7 == 0 || at + 1 == held)
+}
+
+/// Drives a model that panics: as it is, then with a bit flipped in one answer, which it must notice, and so for a few of
+/// them. Returns how many answers it holds.
+pub(crate) fn controlled(name: &str, drive: impl Fn(&mut Judge)) -> usize {
+    let mut judge = Judge::default();
+    drive(&mut judge);
+    for planted in few(judge.held()) {
+        let drive = catch_unwind(AssertUnwindSafe(|| drive(&mut Judge::planted(planted))));
+        assert!(drive.is_err(), "{name}: a bit flipped in answer {planted} goes unnoticed");
+    }
+    judge.held()
 }
 
 /// Bytes that choose. After their end come zeros, so that every input is a whole script.

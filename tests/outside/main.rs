@@ -66,7 +66,7 @@ fn main() {
 /// epoch, and not its tampered twin.
 fn plexi(folder: &Path) {
     let Some(command) = std::env::var_os("STRONGROOM_PLEXI") else {
-        println!("LEFT OUT: plexi; see STRONGROOM_PLEXI in .ci/README");
+        println!("LEFT OUT: plexi: see STRONGROOM_PLEXI in .ci/README");
         return;
     };
     let key = SigningKey::new("field.auditor.example", &Secret::new([7; 32])).unwrap();

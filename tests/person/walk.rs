@@ -70,7 +70,7 @@ fn a_person_leaves_a_key_loses_the_device_and_gets_in_again() {
     done(run(&device, &["backup", "seal", "photos", "../cloud/photos.age"], ""));
     match opened_by_age(&device, "../cloud/photos.age") {
         Some(opened) => assert_eq!(opened, photos),
-        None => println!("age: not on this machine"),
+        None => println!("LEFT OUT: the age command: not installed"),
     }
     let told = done(on(&device, "status", ""));
     assert!(told.contains("10 attempts are left") && told.contains("a recovery key opens"), "{told}");

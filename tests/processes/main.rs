@@ -133,7 +133,9 @@ fn fleet_of_namespaces_forgets_nothing() {
         return forgets_nothing(Wires::namespaces().unwrap(), &cuts);
     }
     if !wires::in_a_network_of_its_own("fleet_of_namespaces_forgets_nothing") {
-        println!("skipped: this system gives nobody a network of their own");
+        println!(
+            "LEFT OUT: the network of the kernel between members: this system gives nobody a network of their own"
+        );
     }
 }
 

@@ -5,7 +5,8 @@
 //! finding; so is a store whose counters fit none of the lives that are left. So a lost enrolment, a lost success, an
 //! attempt that was given back and one that was charged twice all show, whatever crashed when.
 //!
-//! Apart from that it counts guesses by the diary alone, and holds them against the bound of DESIGN section 3.
+//! Apart from that it counts by the diary alone: guesses, against the bound of DESIGN section 3, and what was
+//! acknowledged, against what the store has of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -89,6 +90,8 @@ pub(crate) struct Audited {
     pub(crate) destroyed: usize,
     pub(crate) most_lives: usize,
     pub(crate) findings: Vec<String>,
+    /// Those of them that say that the store has less than was acknowledged.
+    pub(crate) lost: Vec<String>,
 }
 
 /// Holds diaries against a store's counters.
@@ -99,9 +102,11 @@ pub(crate) fn audit(lives: &Lives, store: impl Fn(&AccountId) -> Counters, limit
         let store = store(account);
         audited.destroyed += usize::from(store.destroyed);
         let followed = follow(events, store, limits, &mut audited.most_lives);
-        for words in [followed, bounded(events, limits)].into_iter().filter_map(Result::err) {
-            audited.findings.push(format!("account {}: {words}", hex::encode(&account.as_bytes()[..8])));
-        }
+        let named = |words: String| format!("account {}: {words}", hex::encode(&account.as_bytes()[..8]));
+        let lost = kept(events, store).err().map(named);
+        audited.findings.extend([followed, bounded(events, limits)].into_iter().filter_map(Result::err).map(named));
+        audited.findings.extend(lost.clone());
+        audited.lost.extend(lost);
     }
     audited
 }
@@ -123,7 +128,7 @@ impl Audited {
         for finding in self.findings.iter().take(5) {
             println!("FINDING {finding}");
         }
-        println!("{} findings", self.findings.len());
+        println!("{} findings, {} of them of what was acknowledged and is lost", self.findings.len(), self.lost.len());
         self.findings.is_empty()
     }
 
@@ -253,6 +258,27 @@ fn words(possible: &HashSet<Possible>) -> String {
     let all: BTreeSet<_> = possible.iter().map(|it| Counters::from(&it.life).to_string()).collect();
     let shown: Vec<_> = all.iter().take(3).cloned().collect();
     format!("{} possible: {}{}", all.len(), shown.join("; "), if all.len() > 3 { "; ..." } else { "" })
+}
+
+/// What was acknowledged, against what the store has: counters only grow, so what it has less of is lost. An enrolment is
+/// a generation of its own, and a KE1 that was answered an attempt, with a record or without.
+fn kept(events: &[Event], store: Counters) -> Result<(), String> {
+    let mut asked = HashMap::new();
+    let (mut enrolled, mut answered) = (HashSet::<u32>::new(), HashSet::<u32>::new());
+    for event in events {
+        match event {
+            Event::Asked(number, Asked::Enrol { started, .. }) => drop(asked.insert(*number, *started)),
+            Event::Asked(number, Asked::Guess { first, .. }) => drop(asked.insert(*number, *first)),
+            Event::Told(number, Told::Enrolled(_)) => enrolled.extend(asked.get(number)),
+            Event::Told(number, Told::Answered(..)) => answered.extend(asked.get(number)),
+            _ => {}
+        }
+    }
+    let (enrolled, answered) = (enrolled.len(), answered.len());
+    if store.generation as usize >= enrolled && store.spent as usize >= answered {
+        return Ok(());
+    }
+    Err(format!("{enrolled} enrolments and {answered} attempts were acknowledged, and the store ends with {store}"))
 }
 
 /// Distinct wrong guesses that were answered while there may have been a record, against the bound of a lifetime: it

@@ -1,6 +1,8 @@
 //! Hostile input at the door: people come and go as always while somebody floods the server from another address. The
-//! server's memory stays bounded, and everybody who means well is answered.
+//! server's memory stays bounded, and everybody who means well is answered. The flood is looked at too: one that is not
+//! let in, or gets other answers than it must, proves nothing.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -12,7 +14,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::watch;
 
 use crate::dice::Dice;
-use crate::flood::Kind;
+use crate::flood::{Done, Kind};
 use crate::front::caller::Caller;
 use crate::people::{self, Serving, World};
 use crate::run::{PEOPLE, diary};
@@ -29,7 +31,19 @@ const GROWTH_MAX_KB: u64 = 128 << 10;
 /// Where floods come from: loopback too, but not where people come from.
 const FROM: &str = "127.0.0.66";
 
+/// What must not be met with beside a flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// People were not answered, or hardly.
+    ShutOut,
+    /// The server's memory has grown by more than a flood may add.
+    Memory,
+    /// The flood was none: it was not let in, not held back, or not answered as it must be.
+    NoFlood,
+}
+
 /// What people met with during a flood.
+#[derive(Clone)]
 struct Met {
     what: &'static str,
     answered: u64,
@@ -39,19 +53,19 @@ struct Met {
     lost: u64,
     /// The server's peak.
     memory_kb: u64,
-    /// What the flood did, in its own words.
-    flood: String,
+    /// The flood, if there was one, and what it did.
+    flood: Option<(Kind, Done)>,
 }
 
 /// Sends each flood at a server, with so little claim to the machine as `nice` says: in life a flood does not take its
-/// time from the people beside it. Whether people were served, and the server's memory stayed bounded.
+/// time from the people beside it. What was found.
 #[tokio::main]
 pub(crate) async fn run(
     folder: &Path,
     arguments: &server::Arguments,
     kinds: &[(Kind, &'static str)],
     nice: u8,
-) -> Result<bool, Box<dyn Error>> {
+) -> Result<Vec<Finding>, Box<dyn Error>> {
     let (serve, serving) = watch::channel(Serving::Nobody);
     let world = Arc::new(World::new(serving, server::admission_key()));
     let server = Server::start(arguments, &folder.join("server.log"))?;
@@ -73,7 +87,7 @@ pub(crate) async fn run(
         diary.flush()?;
     }
     server.stop()?;
-    Ok(judged(&all))
+    Ok(judged(&all, arguments.of_address)?)
 }
 
 async fn met(
@@ -83,7 +97,7 @@ async fn met(
     kind: Option<Kind>,
     nice: u8,
 ) -> Result<Met, Box<dyn Error>> {
-    let flood = match kind {
+    let child = match kind {
         Some(kind) => {
             let mut command = Command::new("nice");
             command.arg("-n").arg(nice.to_string()).arg(std::env::current_exe()?);
@@ -100,26 +114,30 @@ async fn met(
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let waits: Histogram<u64> = world.take_waits();
     let (busy, lost) = (world.busy() - before.0, world.lost() - before.1);
-    let flood = match flood {
+    let done = match child {
         Some(child) => {
             let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await??;
-            String::from_utf8(output.stdout)?.trim().to_owned()
+            if !output.status.success() {
+                return Err(format!("{what}: the flood failed: {}", output.status).into());
+            }
+            Some(serde_json::from_slice(&output.stdout)?)
         }
-        None => String::new(),
+        None => None,
     };
+    let flood = kind.zip(done);
     let quantile = |q| waits.value_at_quantile(q) as f64 / 1000.0;
     let memory_kb = server.peak_kb()?;
     Ok(Met { what, answered: waits.len(), p50_ms: quantile(0.5), p99_ms: quantile(0.99), busy, lost, memory_kb, flood })
 }
 
-/// Says what was met, and whether it is as it must be.
-fn judged(all: &[Met]) -> bool {
+/// Says what was met, and what of it must not be.
+fn judged(all: &[Met], of_address: usize) -> Result<Vec<Finding>, String> {
     println!(
         "{:>10} {:>8} {:>8} {:>6} {:>6} {:>6} {:>6} {:>10}  beside people",
         "answers/s", "p50 ms", "p99 ms", "p50", "p99", "busy", "lost", "memory kB"
     );
     let calm = &all[0];
-    let mut right = true;
+    let mut findings = Vec::new();
     for it in all {
         let Met { what, answered, p50_ms, p99_ms, busy, lost, memory_kb, flood } = it;
         let rate = answered / SECONDS;
@@ -127,25 +145,75 @@ fn judged(all: &[Met]) -> bool {
             "{rate:>10} {p50_ms:>8.2} {p99_ms:>8.2} {:>5.1}x {:>5.1}x {busy:>6} {lost:>6} {memory_kb:>10}  {what} {}",
             p50_ms / calm.p50_ms,
             p99_ms / calm.p99_ms,
-            told(flood)
+            flood.as_ref().map_or_else(String::new, |(_, done)| told(done))
         );
-        if *lost > 0 || answered * 5 < calm.answered {
-            println!("FINDING people were shut out");
-            right = false;
-        }
-        if memory_kb - calm.memory_kb.min(*memory_kb) > GROWTH_MAX_KB {
-            println!("FINDING the server's memory has grown by more than {GROWTH_MAX_KB} kB");
-            right = false;
+        for finding in found(it, calm, of_address) {
+            match finding {
+                Finding::ShutOut => println!("FINDING people were shut out"),
+                Finding::Memory => println!("FINDING the server's memory has grown by more than {GROWTH_MAX_KB} kB"),
+                Finding::NoFlood => println!("FINDING this was not the flood that it is meant to be"),
+            }
+            findings.push(finding);
         }
     }
-    right
+    // Everything else is held against this.
+    if calm.lost > 0 || calm.answered < PEOPLE {
+        return Err(format!("with nobody else there, {} answers and {} lost are no load", calm.answered, calm.lost));
+    }
+    Ok(findings)
 }
 
-fn told(flood: &str) -> String {
-    match flood.split(' ').collect::<Vec<_>>()[..] {
-        [connected, turned_away, sent, answered] => {
-            format!("({connected} connections, {turned_away} of them cut off; {sent} sent, {answered} answered)")
+/// What is wrong beside a flood. `of_address` connections the server lets it have.
+fn found(it: &Met, calm: &Met, of_address: usize) -> Vec<Finding> {
+    let Some((kind, done)) = &it.flood else { return Vec::new() };
+    let came = done.let_in >= of_address as u64 && done.answers.keys().eq(kind.answers());
+    // Where one address may have every connection, nothing of it is turned away.
+    let held_back = done.turned_away > 0 || of_address >= server::CONNECTIONS;
+    let all = [
+        (Finding::ShutOut, it.lost > 0 || it.answered * 5 < calm.answered),
+        (Finding::Memory, it.memory_kb.saturating_sub(calm.memory_kb) > GROWTH_MAX_KB),
+        (Finding::NoFlood, !came || !held_back),
+    ];
+    all.into_iter().filter(|(_, met)| *met).map(|(finding, _)| finding).collect()
+}
+
+fn told(done: &Done) -> String {
+    let Done { connected, let_in, turned_away, sent, answers } = done;
+    let answers: Vec<_> = answers.iter().map(|(status, times)| format!("{times} of {status}")).collect();
+    let answers = if answers.is_empty() { "none".to_owned() } else { answers.join(", ") };
+    format!("({connected} connections, {let_in} let in, {turned_away} turned away; {sent} sent; answers: {answers})")
+}
+
+/// Controls: each finding is told, and as itself.
+pub(crate) fn every_finding_is_told_as_itself() -> Result<(), String> {
+    let calm = Met {
+        what: "nobody else",
+        answered: 1_000,
+        p50_ms: 1.0,
+        p99_ms: 1.0,
+        busy: 0,
+        lost: 0,
+        memory_kb: 1_000,
+        flood: None,
+    };
+    let done = Done { connected: 300, let_in: 32, turned_away: 200, sent: 900, ..Done::default() };
+    let beside = |done| Met { flood: Some((Kind::Slow, done)), ..calm.clone() };
+    let right = beside(done.clone());
+    let cases = [
+        ("all is well", right.clone(), None),
+        ("a request is lost", Met { lost: 1, ..right.clone() }, Some(Finding::ShutOut)),
+        ("few are answered", Met { answered: 199, ..right.clone() }, Some(Finding::ShutOut)),
+        ("memory grows", Met { memory_kb: 1_001 + GROWTH_MAX_KB, ..right }, Some(Finding::Memory)),
+        ("nobody comes", beside(Done::default()), Some(Finding::NoFlood)),
+        ("too few are let in", beside(Done { let_in: 15, ..done.clone() }), Some(Finding::NoFlood)),
+        ("nobody is turned away", beside(Done { turned_away: 0, ..done.clone() }), Some(Finding::NoFlood)),
+        ("other answers", beside(Done { answers: BTreeMap::from([(401, 9)]), ..done }), Some(Finding::NoFlood)),
+    ];
+    for (what, met, finding) in cases {
+        let seen = found(&met, &calm, OF_ADDRESS);
+        if !seen.iter().eq(&finding) {
+            return Err(format!("beside a flood where {what} this is found: {seen:?}"));
         }
-        _ => String::new(),
     }
+    Ok(())
 }

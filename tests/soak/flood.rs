@@ -1,11 +1,12 @@
 //! Who comes to do harm: a process of its own, from an address of its own, for a while. It says what it did.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
 use strongroom::account::AccountId;
 use strongroom::client::{Code, Recovery, Terms};
 use strongroom::protocol::REQUEST_LEN;
@@ -20,6 +21,8 @@ use crate::server::admission_key;
 const CONNECTIONS: u64 = 200;
 /// Requests that are made ready before it begins.
 const READY: u64 = 2_000;
+/// Who can send so many bytes one by one, in a second, has been let in: whoever is turned away is so at once.
+const LASTING: usize = 10;
 
 /// Whom a flood for one account is for.
 pub(crate) const ONE: AccountId = AccountId([7; 32]);
@@ -47,6 +50,18 @@ impl Kind {
         (Kind::Strangers, "a flood for accounts that nobody has"),
         (Kind::Malformed, "everything but requests"),
     ];
+
+    /// The statuses of the answers that it must get, each of them, and no others.
+    pub(crate) fn answers(self) -> &'static [u16] {
+        match self {
+            // It is cut off before it has asked anything.
+            Kind::Slow => &[],
+            Kind::Giant => &[413],
+            // Whatever the vault says.
+            Kind::OneAccount | Kind::Strangers => &[200],
+            Kind::Malformed => &[200, 400, 401, 404],
+        }
+    }
 }
 
 #[derive(Parser)]
@@ -58,13 +73,17 @@ pub(crate) struct Arguments {
     seconds: u64,
 }
 
-/// What it did, and what it got for it.
-#[derive(Default)]
-struct Done {
-    connected: AtomicU64,
-    turned_away: AtomicU64,
-    sent: AtomicU64,
-    answered: AtomicU64,
+/// What it did, and what it got for it: what it prints, in JSON.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) connected: u64,
+    /// Connections that were answered, or lasted.
+    pub(crate) let_in: u64,
+    /// Those that ended before that.
+    pub(crate) turned_away: u64,
+    pub(crate) sent: u64,
+    /// Answers, by their status.
+    pub(crate) answers: BTreeMap<u16, u64>,
 }
 
 /// Floods for as long as asked.
@@ -72,7 +91,7 @@ struct Done {
 pub(crate) async fn run(arguments: &Arguments) {
     let Arguments { kind, from, server, seconds } = *arguments;
     let ready = Arc::new(ready(kind));
-    let done = Arc::new(Done::default());
+    let done = Arc::new(Mutex::new(Done::default()));
     let until = Instant::now() + Duration::from_secs(seconds);
     let floods: Vec<_> = (0..CONNECTIONS)
         .map(|number| {
@@ -93,9 +112,11 @@ pub(crate) async fn run(arguments: &Arguments) {
     for flood in floods {
         flood.await.ok();
     }
-    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    let Done { connected, turned_away, sent, answered } = &*done;
-    println!("{} {} {} {}", count(connected), count(turned_away), count(sent), count(answered));
+    println!("{}", serde_json::to_string(&*held(&done)).expect("numbers"));
+}
+
+fn held(done: &Mutex<Done>) -> MutexGuard<'_, Done> {
+    done.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One connection, until it ends.
@@ -104,55 +125,92 @@ async fn connection(
     from: IpAddr,
     server: SocketAddr,
     ready: &[Vec<u8>],
-    done: &Done,
+    done: &Mutex<Done>,
     dice: &mut Dice,
 ) -> Option<()> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.bind(SocketAddr::new(from, 0)).ok()?;
-    let mut stream = socket.connect(server).await.ok()?;
+    let stream = socket.connect(server).await.ok()?;
     stream.set_nodelay(true).ok()?;
-    done.connected.fetch_add(1, Ordering::Relaxed);
-    let used = use_up(kind, &mut stream, ready, done, dice).await;
-    if used.is_none() {
-        done.turned_away.fetch_add(1, Ordering::Relaxed);
+    held(done).connected += 1;
+    let mut connection = Connection { stream, done, let_in: false };
+    let used = connection.use_up(kind, ready, dice).await;
+    if !connection.let_in {
+        held(done).turned_away += 1;
     }
     used
 }
 
-async fn use_up(kind: Kind, stream: &mut TcpStream, ready: &[Vec<u8>], done: &Done, dice: &mut Dice) -> Option<()> {
-    match kind {
-        Kind::Slow => {
-            for byte in ready[dice.below(ready.len() as u64) as usize].clone() {
-                stream.write_all(&[byte]).await.ok()?;
-                done.sent.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-        Kind::Giant => {
-            let head = "POST /v1/recover HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-                        content-length: 1000000000000\r\n\r\n{\"request\":\"";
-            stream.write_all(head.as_bytes()).await.ok()?;
-            let body = vec![b'A'; 64 << 10];
-            loop {
-                stream.write_all(&body).await.ok()?;
-                done.sent.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        Kind::OneAccount | Kind::Strangers | Kind::Malformed => {
-            let mut reply = vec![0; 16 << 10];
-            loop {
-                let request = &ready[dice.below(ready.len() as u64) as usize];
-                stream.write_all(request).await.ok()?;
-                done.sent.fetch_add(1, Ordering::Relaxed);
-                // A reply fits one read on a loopback, and if not, the rest is taken for the next.
-                if stream.read(&mut reply).await.ok()? == 0 {
-                    return None;
+/// A connection that there is.
+struct Connection<'a> {
+    stream: TcpStream,
+    done: &'a Mutex<Done>,
+    let_in: bool,
+}
+
+impl Connection<'_> {
+    /// Does what it came for, until it is cut off.
+    async fn use_up(&mut self, kind: Kind, ready: &[Vec<u8>], dice: &mut Dice) -> Option<()> {
+        match kind {
+            Kind::Slow => {
+                for (number, byte) in one_of(ready, dice).iter().enumerate() {
+                    self.send(&[*byte]).await?;
+                    if number == LASTING {
+                        self.is_let_in();
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                done.answered.fetch_add(1, Ordering::Relaxed);
+                Some(())
             }
+            Kind::Giant => {
+                self.send(one_of(ready, dice)).await?;
+                let body = vec![b'A'; 64 << 10];
+                while self.send(&body).await.is_some() {}
+                // What the server said before it hung up is still there to be read.
+                self.hear().await?;
+                None
+            }
+            Kind::OneAccount | Kind::Strangers | Kind::Malformed => loop {
+                self.send(one_of(ready, dice)).await?;
+                self.hear().await?;
+            },
         }
     }
-    Some(())
+
+    async fn send(&mut self, bytes: &[u8]) -> Option<()> {
+        self.stream.write_all(bytes).await.ok()?;
+        held(self.done).sent += 1;
+        Some(())
+    }
+
+    /// Hears an answer. It fits one read on a loopback, and if not, the rest is taken for the next, of no status.
+    async fn hear(&mut self) -> Option<()> {
+        let mut reply = vec![0; 16 << 10];
+        let length = self.stream.read(&mut reply).await.ok()?;
+        if length == 0 {
+            return None;
+        }
+        if let Some(status) = status(&reply[..length]) {
+            *held(self.done).answers.entry(status).or_default() += 1;
+            self.is_let_in();
+        }
+        Some(())
+    }
+
+    fn is_let_in(&mut self) {
+        if !std::mem::replace(&mut self.let_in, true) {
+            held(self.done).let_in += 1;
+        }
+    }
+}
+
+fn one_of<'a>(ready: &'a [Vec<u8>], dice: &mut Dice) -> &'a [u8] {
+    &ready[dice.below(ready.len() as u64) as usize]
+}
+
+fn status(reply: &[u8]) -> Option<u16> {
+    let status = reply.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    std::str::from_utf8(status).ok()?.parse().ok()
 }
 
 /// Requests whole with their heads, made before the clock runs.
@@ -184,10 +242,11 @@ fn ready(kind: Kind) -> Vec<Vec<u8>> {
                 }
             }
             let body = format!("{{\"request\":\"{}\"}}", to_base64(&request));
+            // A giant's request is right but for what follows it: nothing else may be why it is refused.
+            let length = if kind == Kind::Giant { 1_000_000_000_000 } else { body.len() as u64 };
             let head = format!(
                 "POST /v1/{route} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: \
-                 application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
+                 application/json\r\ncontent-length: {length}\r\n\r\n{body}"
             );
             head.into_bytes()
         })

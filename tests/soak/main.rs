@@ -11,13 +11,15 @@
 //! The server is a process of its own: the example's front-end over a vault and its local journal, on a small disk in
 //! memory. The clients are those that apps embed. A round ends by SIGKILL, SIGTERM, or a power cut: then what was not
 //! synced is lost, sector by sector. In between the disk is full, slow or read-only, the clock jumps, the process stops.
+//! Each kind of fault comes once before dice choose, and a run in which one did not come fails.
 //!
 //! After it comes hostile input: floods of what is slow, endless, for one account, for nobody's account, or no request at
-//! all, while people come as always. They must be answered, and the server's memory must stay bounded.
+//! all, while people come as always. They must be answered, and the server's memory must stay bounded. Each flood
+//! must have come: let in, held back, and answered as it has to be.
 //!
 //! Controls: diaries in which a word is changed are found to be wrong; a server that acknowledges before anything is
-//! durable, in which the auditor must find lost attempts and enrolments; a server without its limit of connections,
-//! before which people must be seen to wait in vain.
+//! durable, in which the auditor must find lost attempts and enrolments, whatever else it finds; a server without its
+//! limit of connections, before which people must be seen to wait in vain, and nothing else; floods that did nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
@@ -54,7 +56,7 @@ fn main() -> std::process::ExitCode {
     return run::main();
     #[cfg(not(target_os = "linux"))]
     {
-        println!("soak: disks are broken only on Linux");
+        println!("LEFT OUT: disks that fail: only on Linux");
         std::process::ExitCode::SUCCESS
     }
 }

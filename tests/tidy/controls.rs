@@ -116,6 +116,50 @@ fn each_check_sees_its_violation() {
             &[("fuzz/Cargo.toml", "\n[[bin]]\nname = \"a\"\n"), ("fuzz/fuzz_targets/a.rs", "")],
         ),
         (
+            targets_are_run,
+            &[(".ci/run", "cargo test --test a"), ("tests/made_up.rs", "")],
+            &[(".ci/run", "A=b cargo test \\\n --test c \\\n --test a -- word"), ("tests/a.rs", "")],
+        ),
+        (
+            targets_are_run,
+            &[
+                (".ci/run", "cargo clippy --test a\n# cargo test\ncargo test --lib -- --test a"),
+                ("tests/a/main.rs", ""),
+            ],
+            &[(".ci/run", "cargo test --release -- --show-output"), ("tests/a/main.rs", ""), ("tests/b/mod.rs", "")],
+        ),
+        (
+            targets_are_run,
+            &[
+                (".ci/run", "cargo test"),
+                ("Cargo.toml", "\n[[test]]\nname = \"a\"\nrequired-features = [\"b\", \"c\"]"),
+            ],
+            &[
+                (".ci/run", "cargo test"),
+                ("Cargo.toml", "default = [\"b\", \"c\"]\n[[test]]\nname = \"a\"\nrequired-features = [\"c\"]"),
+            ],
+        ),
+        (
+            targets_are_run,
+            &[(".ci/run", "cargo test"), ("Cargo.toml", "\n[[test]]\nname = \"a\"\ntest = false")],
+            &[(".ci/run", "cargo test --test a"), ("Cargo.toml", "\n[[test]]\nname = \"a\"\ntest = false")],
+        ),
+        (
+            targets_are_run,
+            &[(".ci/run", "cargo run --example b"), ("examples/a.rs", "")],
+            &[(".ci/run", "cargo run --example a"), ("examples/a.rs", "")],
+        ),
+        (
+            targets_are_run,
+            &[(".ci/run", "cargo bench --bench b"), ("benches/a.rs", "")],
+            &[(".ci/run", "for file in benches/*.rs; do"), ("benches/a.rs", "")],
+        ),
+        (
+            steps_are_told,
+            &[(".ci/run", "do_fmt() {\n}\ndo_doc() {\n}\nstep fmt 1"), (".ci/README", "| `fmt` | 1 |")],
+            &[(".ci/run", "do_fmt() {\n}\nstep fmt 1"), (".ci/README", "| `fmt` | 1 |")],
+        ),
+        (
             steps_are_told,
             &[(".ci/run", "step fmt cargo fmt"), (".ci/README", "| `doc` | 1 |")],
             &[(".ci/run", "step fmt cargo fmt"), (".ci/README", "| `fmt` | 1 |")],

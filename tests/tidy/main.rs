@@ -4,11 +4,13 @@
 
 mod controls;
 mod source;
+mod targets;
 
 use std::fs;
 use std::path::Path;
 
 use source::{code, crate_paths, product_code, words};
+use targets::{NOT_RUN, not_run, targets_are_run};
 
 /// The rooms, ground first: a room uses only rooms that stand before it.
 const ROOMS: [&str; 18] = [
@@ -52,7 +54,7 @@ struct Source {
 
 type Check = fn(&[Source]) -> Vec<String>;
 
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 14] = [
     ("imports point to the ground", imports_point_down),
     ("every room has its place", rooms_are_known),
     ("unsafe code has one place", unsafe_has_one_place),
@@ -63,6 +65,7 @@ const CHECKS: [(&str, Check); 13] = [
     ("files say what they are", files_say_what_they_are),
     ("dependencies have reasons", dependencies_have_reasons),
     ("targets and files match", targets_and_files_match),
+    ("CI runs what there is to run", targets_are_run),
     ("the steps of CI are told", steps_are_told),
     ("vectors have a source", vectors_have_a_source),
     ("claims have a test", claims_have_a_test),
@@ -79,6 +82,15 @@ fn the_house_is_tidy() {
         .flat_map(|(name, check)| check(&tree).into_iter().map(move |complaint| format!("{name}: {complaint}")))
         .collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// And so each of them is seen where nothing excuses it.
+#[test]
+fn what_is_excused_from_ci_is_there_and_is_not_run() {
+    let idle = not_run(&tree());
+    for (target, _) in NOT_RUN {
+        assert!(idle.iter().any(|it| it == target), "{target} needs no excuse in NOT_RUN");
+    }
 }
 
 // ---- the checks
@@ -219,7 +231,7 @@ fn targets_and_files_match(files: &[Source]) -> Vec<String> {
         [("Cargo.toml", "bench", "benches/"), ("fuzz/Cargo.toml", "bin", "fuzz/fuzz_targets/")]
     {
         let Some(text) = files.iter().find(|file| file.path == manifest).map(|file| &file.text) else { continue };
-        let declared: Vec<_> = text.split("\n[").filter_map(|part| part.strip_prefix(&format!("[{kind}]]"))).collect();
+        let declared = declared(text, kind);
         let named = |part: &&str| value(part, "name").unwrap_or_default();
         let names: Vec<String> = declared.iter().map(named).collect();
         for file in files {
@@ -241,19 +253,22 @@ fn targets_and_files_match(files: &[Source]) -> Vec<String> {
 }
 
 fn steps_are_told(files: &[Source]) -> Vec<String> {
-    let text = |path: &str| files.iter().find(|file| file.path == path).map_or("", |file| &file.text);
-    let run: Vec<_> = text(".ci/run")
+    let script = text(files, ".ci/run");
+    let run: Vec<_> = script
         .lines()
         .filter_map(|line| line.trim().strip_prefix("step "))
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    let told: Vec<_> = text(".ci/README")
+    let told: Vec<_> = text(files, ".ci/README")
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
         .filter_map(|line| line.split('`').next())
         .collect();
+    let done = script.lines().filter_map(|line| line.strip_prefix("do_")?.strip_suffix("() {"));
     let untold = run.iter().filter(|step| !told.contains(step)).map(|step| format!(".ci/README lacks {step}"));
-    untold.chain(told.iter().filter(|step| !run.contains(step)).map(|step| format!(".ci/run lacks {step}"))).collect()
+    let absent = told.iter().filter(|step| !run.contains(step)).map(|step| format!(".ci/run lacks {step}"));
+    let unused = done.filter(|step| !run.contains(step)).map(|step| format!(".ci/run never does {step}"));
+    untold.chain(absent).chain(unused).collect()
 }
 
 fn vectors_have_a_source(files: &[Source]) -> Vec<String> {
@@ -298,6 +313,17 @@ fn depth(path: &str) -> usize {
 /// Whether a file of a room holds its tests.
 fn is_test(path: &str) -> bool {
     path.trim_end_matches(".rs").split('/').skip(2).any(|part| part == "tests")
+}
+
+/// The text of a file, if there is one.
+fn text<'a>(files: &'a [Source], path: &str) -> &'a str {
+    files.iter().find(|file| file.path == path).map_or("", |file| &file.text)
+}
+
+/// The parts of a manifest that declare targets of a kind.
+fn declared<'a>(manifest: &'a str, kind: &str) -> Vec<&'a str> {
+    let head = format!("[{kind}]]");
+    manifest.split("\n[").filter_map(|part| part.strip_prefix(&head)).collect()
 }
 
 /// The value of `key = "value"` in a part of a manifest.

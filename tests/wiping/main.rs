@@ -22,7 +22,7 @@ fn main() -> std::process::ExitCode {
     return search::main();
     #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
     {
-        println!("memory: searched only on Linux on x86-64");
+        println!("LEFT OUT: the search of memory: only on Linux on x86-64");
         std::process::ExitCode::SUCCESS
     }
 }

@@ -102,7 +102,7 @@ fn table(rows: &[Row], options: &Options) -> String {
         format!("{:<30}{:>12}{:>12}{:>9}", "", "strongroom", "peer", "ratio"),
     ];
     if !engine::Backend::all().iter().any(|known| known.name() == "ifma") {
-        lines.insert(1, "lanes: not on this machine".to_owned());
+        lines.insert(1, "LEFT OUT: lanes: not on this machine".to_owned());
     }
     lines.extend(rows.iter().map(|Row { name, beside, pair, .. }| match pair {
         Some(pair) => {

@@ -101,7 +101,7 @@ impl Log {
         // A leader that starts again must be elected again. It does not know how far it had committed, and would confirm
         // reads that lack what was acknowledged; a new term's first row is behind all of that.
         if let Some(vote) = vote.as_mut().filter(|vote| vote.leader_id.node_id == member) {
-            vote.committed = false;
+            vote.committed &= makes(Mistake::LeadsAtOnce);
         }
         let mut tail = Tail {
             vote,
@@ -164,6 +164,11 @@ impl Log {
     /// Which life this is: how often the anchor had moved when the log was opened.
     pub(super) fn life(&self) -> u64 {
         self.0.life
+    }
+
+    /// Whether nobody holds it but the replica, its machine and its way to the others.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 3
     }
 
     pub(super) fn latch(&self) -> &Latch {

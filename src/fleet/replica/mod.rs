@@ -262,7 +262,7 @@ impl Replica {
         self.0.raft.shutdown().await.ok();
         // openraft does not wait for the last of its tasks.
         for _ in 0..STOP_LOOKS {
-            if self.0.machine.is_alone() {
+            if self.0.machine.is_alone() && self.0.log.is_alone() {
                 return;
             }
             tokio::time::sleep(LEADER_RETRY).await;

@@ -69,6 +69,42 @@ async fn fleet_goes_on_without_its_leader_and_takes_it_back() {
     assert_eq!(encoded(&fleet.replica(first)), encoded(&fleet.replica(other)));
 }
 
+/// Stops a leader and starts it before anybody misses it, where it reaches only the member that lacks its last row. Whether
+/// it confirms in the term that it led, and what it says has been spent of an account once it has.
+async fn restarted_at_once() -> (bool, u32) {
+    let fleet = Fleet::of(3).await;
+    let first = fleet.leader(None).await;
+    let [has, lacks] = [first % 3 + 1, (first + 1) % 3 + 1];
+    fleet.cut_off(lacks);
+    fleet.replica(first).commit(vec![charge(1, 1)]).await.unwrap();
+    let term = fleet.replica(first).status().vote.term;
+    fleet.stop(first).await;
+    fleet.heal();
+    fleet.cut_off(has);
+    fleet.start(first).await.unwrap();
+    let replica = fleet.replica(first);
+    replica.confirm().await.unwrap();
+    let unelected = replica.status().vote.term == term;
+    let mut spent = 0;
+    replica.look(&mut |state| spent = state.account(&id(1)).map_or(0, |it| it.spent())).unwrap();
+    (unelected, spent)
+}
+
+#[tokio::test(start_paused = true)]
+async fn f8_fleet_leader_that_starts_again_confirms_nothing_before_it_is_elected() {
+    assert_eq!(restarted_at_once().await, (false, 1));
+}
+
+/// The control: who leads on confirms what it had applied before the charge.
+#[cfg(feature = "planted")]
+#[tokio::test(start_paused = true)]
+async fn f8_fleet_leader_that_leads_on_is_seen() {
+    crate::fleet::plant(Some(crate::fleet::Mistake::LeadsAtOnce));
+    let seen = restarted_at_once().await;
+    crate::fleet::plant(None);
+    assert_eq!(seen, (true, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn fleet_member_that_is_cut_off_settles_nothing() {
     let fleet = Fleet::of(3).await;
