@@ -25,6 +25,13 @@ run() {
     "$strongroom" "$@"
 }
 quietly() { "$strongroom" "$@" >/dev/null; }
+refused() {
+    printf '$ strongroom %s\n' "$*"
+    if "$strongroom" "$@"; then
+        echo "this must be refused" >&2
+        exit 1
+    fi
+}
 key() { "$strongroom" signer show "keys/$1"; }
 now=$(date +%s)
 service=example.org/backup
@@ -200,9 +207,15 @@ run statement sign --key keys/operator refound
 for number in 7 8 9; do
     run fleet hand-over --folder "sites/$newest" --statement refound --member "$number" \
         --channel-key "sites/$number/channel.pub" "keys-$number"
-    run fleet take --folder "sites/$number" --artifact born/fleet-keys.json --statement refound --keys "keys-$number" \
-        --backup "sites/$newest" --of "$newest"
 done
+takes() { # how, a member, and where the backup is
+    "$1" fleet take --folder "sites/$2" --artifact born/fleet-keys.json --statement refound --keys "keys-$2" \
+        --backup "$3" --of "$newest"
+}
+echo "a wrong path leaves nothing behind, and what was taken is not taken again"
+takes refused 7 sites/8
+for number in 7 8 9; do takes run "$number" "sites/$newest"; done
+takes refused 7 "sites/$newest"
 rm -r "sites/$left" sites/6 keys-*
 addresses=()
 for number in 7 8 9; do

@@ -299,10 +299,11 @@ impl Machine {
         let Some(last) = proven.loaded().base.last else {
             return Err(Fault::Damaged("a checkpoint of nothing".to_owned()));
         };
-        let mut book = lock(book)?;
         let loaded = proven.commit(log.keys())?;
         let next = Book::decode(&loaded.beside)?;
         log.installed(Place { id: last, chain: loaded.base.chain }, loaded.base.root)?;
+        // Not before: whoever asks who the members are waits for it.
+        let mut book = lock(book)?;
         kept.install(loaded.state, last.index)?;
         *lock(base)? = loaded.base;
         self.0.versions.turn_to(next.version);

@@ -107,6 +107,10 @@ impl Kept {
         cut: Cut,
         closing: &AtomicBool,
     ) -> Result<(Base, Arc<Snapshot>), Fault> {
+        // What a cut had that was given up is in no other: none is written from then on.
+        if closing.load(Ordering::Relaxed) {
+            return Err(Fault::Latched);
+        }
         let base = checkpoint::write(self.store.db()?, keys, base, cut, |ids| {
             if closing.load(Ordering::Relaxed) {
                 return Err(Fault::Latched);

@@ -251,7 +251,9 @@ impl Queue {
         self.shared.changed.notify_all();
         // A promise that is dropped is kept with `Busy`.
         drop(turned_away);
-        for thread in std::mem::take(&mut *self.threads()) {
+        // Whoever closes it meanwhile waits for the same.
+        let mut threads = self.threads();
+        for thread in threads.drain(..) {
             // It ends by itself; what a batch panics with is caught.
             thread.join().ok();
         }

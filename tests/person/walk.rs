@@ -166,26 +166,9 @@ fn whom_to_trust_must_be_said_and_an_enrolment_that_was_cut_off_is_settled() {
     done(run(here, &[&["enrol"][..], &door].concat(), "a code\n"));
     let relay = Relay::before(&server.address);
     let door = ["--server", &relay.address, "--person", "ada", "--development"];
-    // The channel's key, the token and the enrolment's first answer come through, and then nothing does. The command is
-    // killed while it tries again, as a device is that goes flat.
-    relay.lose_all_after(3);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
-        .args([&["enrol"][..], &door].concat())
-        .current_dir(here)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     let unsettled = here.join("backup.keyring.unsettled");
-    child.stdin.take().unwrap().write_all(b"another code\n").unwrap();
-    while relay.lost() < 2 {
-        assert!(child.try_wait().unwrap().is_none(), "it tries for half a minute");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    cut_off(here, &relay, &[&["enrol"][..], &door].concat(), "another code\n");
     assert!(unsettled.exists());
-    relay.lose(0);
     // Somebody else who uses the same folder does not settle it, and does not lose it.
     let somebody = ["--server", &relay.address, "--person", "bea", "--development"];
     let other = run(here, &[&["status"][..], &somebody].concat(), "");
@@ -196,4 +179,47 @@ fn whom_to_trust_must_be_said_and_an_enrolment_that_was_cut_off_is_settled() {
     assert!(!unsettled.exists());
     fs::remove_file(here.join("backup.key")).unwrap();
     done(run(here, &[&["recover"][..], &door].concat(), "another code\n"));
+}
+
+#[test]
+fn a_removal_that_was_cut_off_leaves_no_keyring_that_says_a_code_opens_the_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("vault"));
+    let (here, relay) = (folder.path(), Relay::before(&server.address));
+    let door = ["--server", &relay.address, "--person", "ada", "--development"];
+    let on = |command: &str, typed: &str| run(here, &[&[command][..], &door].concat(), typed);
+    done(on("enrol", "a code\n"));
+    done(run(here, &["recovery-key"], ""));
+    let wrong = on("remove", "another code\n");
+    assert_eq!(status(&wrong), 4, "{}", words(&wrong));
+    assert!(
+        !done(on("status", "")).contains("no code opens the backup"),
+        "the vault has said that it keeps the record"
+    );
+    cut_off(here, &relay, &[&["remove"][..], &door].concat(), "a code\n");
+    assert!(done(on("status", "")).contains("no code opens the backup"));
+    let gone = on("recover", "a code\n");
+    assert_eq!(status(&gone), 4, "the record is gone: {}", words(&gone));
+}
+
+/// Runs a command to which the channel's key, the token and the vault's first answer come through, and then nothing does. It is
+/// killed while it tries again, as a device is that goes flat.
+fn cut_off(folder: &Path, relay: &Relay, command: &[&str], typed: &str) {
+    let before = relay.lost();
+    relay.lose_all_after(3);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+        .args(command)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    while relay.lost() < before + 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it tries for half a minute");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    relay.lose(0);
 }

@@ -100,7 +100,14 @@ impl Files {
         let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}";
         let bar = ProgressBar::new(input.metadata()?.len()).with_style(ProgressStyle::with_template(style)?);
         let partial = partial(&self.output);
-        let output = File::create(&partial).map_err(|error| told(&partial, &error))?;
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        // A backup in clear is its owner's alone, half of one too.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // Left by one that was cut short.
+        fs::remove_file(&partial).ok();
+        let output = options.open(&partial).map_err(|error| told(&partial, &error))?;
         let done = work(&mut bar.wrap_read(input), output).and_then(|output| {
             output.sync_all()?;
             fs::rename(&partial, &self.output)?;

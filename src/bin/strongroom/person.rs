@@ -206,18 +206,23 @@ pub(crate) fn remove(person: &Person) -> Outcome<()> {
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
     // The keyring first: if a code is its only way in, the vault keeps the record.
-    let mut keyring = person.files.read_keyring()?;
-    vault.owns(keyring.as_ref())?;
-    if let Some(keyring) = keyring.as_mut().filter(|keyring| keyring.code().is_some()) {
+    let before = person.files.read_keyring()?;
+    vault.owns(before.as_ref())?;
+    let mut without = before.clone();
+    if let Some(keyring) = without.as_mut().filter(|keyring| keyring.code().is_some()) {
         let key = person.files.read_key()?;
         let key = key.ok_or_else(|| format!("there is no backup key in {}", person.files.key.display()))?;
         keyring.remove_code(&key)?;
     }
     let code = asked("Code: ")?;
-    vault.wait(vault.http.remove(&vault.terms, vault.account, code))?;
-    if let Some(keyring) = keyring {
-        person.files.write_keyring(&keyring)?;
+    // Written before: a keyring never says that a code opens the backup which may be gone.
+    without.iter().try_for_each(|keyring| person.files.write_keyring(keyring))?;
+    let removed = vault.wait(vault.http.remove(&vault.terms, vault.account, code));
+    if let Err(Trouble::Failure(Failure::WrongCode { .. } | Failure::Refused(Refusal::Exhausted))) = removed {
+        // So ends what has not come as far as to ask for it.
+        before.iter().try_for_each(|keyring| person.files.write_keyring(keyring))?;
     }
+    removed?;
     tell("removed: the vault keeps nothing for this account any more")
 }
 

@@ -60,7 +60,12 @@ impl Replica {
             let replica = self.clone();
             asked.spawn(async move { replica.ask(member, request).await.map(|reply| (member, reply)) });
         }
-        asked.join_all().await.into_iter().flatten().collect()
+        let mut replies = Vec::new();
+        // One that has ended with the runtime has told nothing.
+        while let Some(told) = asked.join_next().await {
+            replies.extend(told.ok().flatten());
+        }
+        replies
     }
 
     /// The fleet's keys as this member has them, sealed to this one's channel key; `None` if it hands none over.

@@ -5,6 +5,7 @@ mod begin;
 mod keys;
 mod members;
 mod refound;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::SnapshotPolicy;
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -22,6 +22,7 @@ use answer::Receiving;
 pub use begin::{found, found_on, join, join_on};
 pub use keys::KeyHolder;
 pub use refound::{Backup, Survey, refound, refound_on, survey, survey_on};
+pub use settings::Settings;
 
 use super::clocks::Clocks;
 use super::consensus::{Raft, leader_of};
@@ -31,7 +32,7 @@ use super::machine::{Machine, Opened};
 use super::message::{Refused, Reply, Request};
 use super::peers::Peers;
 use super::propose::{Asked, Proposer};
-use super::version::{NEWEST, Versions, readable};
+use super::version::{Versions, readable};
 use crate::account::AccountId;
 use crate::error::Fault;
 use crate::journal::latch::{Latch, check_kind};
@@ -39,7 +40,6 @@ use crate::journal::row::{Draft, Keys};
 use crate::journal::store::shielded;
 use crate::journal::{Anchor, Clock, Committed, Leader};
 use crate::ledger::{Command, Policy, State};
-use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
 use crate::wrap::Sealed;
 
@@ -49,45 +49,12 @@ const ROUND: Duration = Duration::from_secs(1);
 const ARRIVING_WAIT: Duration = Duration::from_secs(30);
 /// Rounds without a leader after which a replica stands for election that was to lead no more.
 const UNLED_MAX: u32 = 3;
-/// Looks whether all tasks of a replica that stops are gone.
+/// Looks whether all tasks of a replica that stops are gone, after which it says that they are not.
 const STOP_LOOKS: usize = 50;
 /// For how long a replica does not lead whose rows are refused because of their date, or who is refused.
 const BANNED: Duration = Duration::from_secs(10);
 /// Between two tries to find a leader.
 const LEADER_RETRY: Duration = Duration::from_millis(20);
-
-/// How long a replica waits for what, and how much it keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Between two signs of life of a leader. Also the longest that one message to a member may take: above the longest
-    /// round trip between sites, with a write to a disk in it.
-    pub heartbeat: Duration,
-    /// Without a sign of life of its leader for three to four times this long, a replica stands for election: a promise to
-    /// the leader lasts twice this long, and chance adds once or twice. At least three heartbeats.
-    pub election: Duration,
-    /// After which a batch that is not known to be committed is given up: whoever asked repeats it.
-    pub patience: Duration,
-    /// Size of the log since the last checkpoint at which the next one is written, in bytes.
-    pub checkpoint_bytes: u64,
-    /// Rows that stay in the log although a checkpoint has them: who is behind by no more gets rows, and not a checkpoint.
-    pub rows_kept: u64,
-    /// The newest version of messages and batches to read, at most this build's, which is the default. Once every member reads
-    /// it, the fleet turns to it for good; with the one before, until one is sure of a new build, the old one may come back.
-    pub newest: u8,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            heartbeat: Duration::from_millis(125),
-            election: Duration::from_millis(375),
-            patience: Duration::from_secs(5),
-            checkpoint_bytes: CHECKPOINT_BYTES,
-            rows_kept: 1000,
-            newest: NEWEST,
-        }
-    }
-}
 
 /// What a replica is, and what it relies on.
 pub struct Member {
@@ -210,7 +177,7 @@ impl Replica {
             versions: Arc::clone(&versions),
             foreign: Arc::default(),
         };
-        let config = Arc::new(config(&settings)?);
+        let config = Arc::new(settings.consensus()?);
         let (life, told) = (log.life(), log.invitation().clone());
         let raft = Raft::new(number, config, peers.clone(), log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| Fault::Storage(error.to_string()))?;
@@ -252,18 +219,17 @@ impl Replica {
     pub async fn stop(&self) {
         self.0.machine.close();
         *self.0.holder.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in tasks {
-            task.abort();
-            // It is gone when this returns, and what it held with it.
-            task.await.ok();
-        }
+        let tasks = || self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks().iter().for_each(JoinHandle::abort);
         *self.0.arriving.lock().await = None;
         self.0.raft.shutdown().await.ok();
-        // openraft does not wait for the last of its tasks.
-        for _ in 0..STOP_LOOKS {
-            if self.0.machine.is_alone() && self.0.log.is_alone() {
-                return;
+        // When this returns they are gone, and what they held with them. openraft does not wait for the last of its own, nor
+        // for a row that is being written.
+        let mut looks = 0;
+        while !(tasks().iter().all(JoinHandle::is_finished) && self.0.machine.is_alone() && self.0.log.is_alone()) {
+            looks += 1;
+            if looks == STOP_LOOKS {
+                tracing::warn!(number = self.0.number, "a replica that stops waits for its disk");
             }
             tokio::time::sleep(LEADER_RETRY).await;
         }
@@ -374,8 +340,10 @@ impl Replica {
             raft.trigger().snapshot().await.map_err(|_| Fault::Latched)?;
             raft.trigger().purge_log(upto.index).await.map_err(|_| Fault::Latched)?;
             let gone = metrics.wait_for(|it| it.purged.is_some_and(|purged| purged.index >= upto.index));
-            if tokio::time::timeout(ROUND, gone).await.is_ok() {
-                return Ok(());
+            match tokio::time::timeout(ROUND, gone).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(_)) => return Err(Fault::Latched),
+                Err(_) => {}
             }
             if Instant::now() >= deadline {
                 return Err(Fault::Unsettled("rows that are in a checkpoint have not left the log in time".to_owned()));
@@ -465,7 +433,8 @@ impl Replica {
                 Ok(Reply::Confirmed(index)) => {
                     let reached = applied.wait_for(|applied| *applied >= index);
                     match tokio::time::timeout_at(deadline, reached).await {
-                        Ok(_) => Ok(()),
+                        Ok(Ok(_)) => Ok(()),
+                        Ok(Err(_)) => Err(Fault::Latched),
                         Err(_) => Err(Fault::Unsettled("this replica is behind the leader".to_owned())),
                     }
                 }
@@ -577,22 +546,4 @@ impl Replica {
             receiving.take_if(|it| it.touched.elapsed() > ARRIVING_WAIT);
         }
     }
-}
-
-fn config(settings: &Settings) -> Result<openraft::Config, Fault> {
-    let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
-    let config = openraft::Config {
-        cluster_name: "strongroom".to_owned(),
-        heartbeat_interval: millis(settings.heartbeat),
-        election_timeout_min: millis(settings.election),
-        election_timeout_max: millis(settings.election * 2),
-        install_snapshot_timeout: 60_000,
-        max_payload_entries: 300,
-        // Whoever is behind gets rows while they are there, and a checkpoint in the place of those that are not.
-        replication_lag_threshold: u64::MAX,
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: settings.rows_kept,
-        ..openraft::Config::default()
-    };
-    config.validate().map_err(|error| Fault::Limit(format!("settings: {error}")))
 }

@@ -15,6 +15,12 @@ fn encoded(replica: &crate::fleet::Replica) -> Vec<u8> {
     bytes
 }
 
+/// A long command that is refused, and in the log all the same.
+fn refused() -> Command {
+    let nobody = Box::new(Signers { auditor: [7; 32], operator: [8; 32] });
+    Command::Signers { from: nobody.clone(), to: nobody, bundle: vec![0; STATEMENT_MAX] }
+}
+
 #[tokio::test(start_paused = true)]
 async fn fleet_of_three_counts_and_agrees() {
     let fleet = Fleet::of(3).await;
@@ -56,6 +62,53 @@ async fn fleet_member_forgets_the_rows_of_what_it_has_applied() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn fleet_checkpoint_after_one_that_was_given_up_lacks_nothing() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    fleet.replica(leader).commit(vec![charge(1, 1), enrol(2, 0, 1)]).await.unwrap();
+    let member = if leader == 1 { 2 } else { 1 };
+    fleet.replica(member).confirm().await.unwrap();
+    // As when it stops: what was cut for the first is nowhere else than in memory.
+    fleet.replica(member).machine().close();
+    for _ in 0..2 {
+        fleet.replica(member).checkpoint().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    fleet.stop(member).await;
+    fleet.start(member).await.unwrap();
+    fleet.replica(member).confirm().await.unwrap();
+    assert_eq!(encoded(&fleet.replica(member)), encoded(&fleet.replica(leader)));
+}
+
+/// What is told of rows that are gone is never told of rows that are there (V8).
+#[tokio::test(start_paused = true)]
+async fn fleet_member_that_stops_while_it_forgets_does_not_say_that_it_has() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    fleet.replica(leader).commit(vec![charge(1, 1)]).await.unwrap();
+    let replica = fleet.replica(leader);
+    let applied = replica.status().applied_index;
+    let (forgotten, ()) = tokio::join!(replica.forget(), replica.stop());
+    assert!(replica.gone_from_log() < applied, "the control: it stopped before");
+    assert_eq!(forgotten, Err(Fault::Latched));
+}
+
+/// Whoever stops waiting for the end has asked for it all the same.
+#[tokio::test(start_paused = true)]
+async fn fleet_member_stops_although_nobody_waits_for_it() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    fleet.replica(leader).commit(vec![charge(1, 1)]).await.unwrap();
+    let replica = fleet.net.replicas.lock().unwrap().remove(&leader).unwrap();
+    assert!(tokio::time::timeout(Duration::ZERO, replica.stop()).await.is_err(), "the control: it takes a moment");
+    replica.stop().await;
+    assert_eq!(replica.handles(), 1, "nothing of it runs");
+    drop(replica);
+    fleet.start(leader).await.unwrap();
+    fleet.replica(leader).confirm().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn fleet_goes_on_without_its_leader_and_takes_it_back() {
     let fleet = Fleet::of(3).await;
     let first = fleet.leader(None).await;
@@ -76,6 +129,10 @@ async fn restarted_at_once() -> (bool, u32) {
     let first = fleet.leader(None).await;
     let [has, lacks] = [first % 3 + 1, (first + 1) % 3 + 1];
     fleet.cut_off(lacks);
+    // More than one message holds: what it lacks comes to it piece by piece.
+    for _ in 0..4 {
+        fleet.replica(first).commit(vec![refused(); 200]).await.unwrap();
+    }
     fleet.replica(first).commit(vec![charge(1, 1)]).await.unwrap();
     let term = fleet.replica(first).status().vote.term;
     fleet.stop(first).await;
@@ -148,11 +205,8 @@ async fn fleet_member_that_is_far_behind_gets_rows_in_messages_that_are_bounded(
     let leader = fleet.leader(None).await;
     let behind = if leader == 1 { 2 } else { 1 };
     fleet.stop(behind).await;
-    let nobody = Box::new(Signers { auditor: [7; 32], operator: [8; 32] });
-    let long = Command::Signers { from: nobody.clone(), to: nobody, bundle: vec![0; STATEMENT_MAX] };
     for _ in 0..4 {
-        // Refused, and in the log all the same.
-        fleet.replica(leader).commit(vec![long.clone(); 200]).await.unwrap();
+        fleet.replica(leader).commit(vec![refused(); 200]).await.unwrap();
     }
     const { assert!(4 * 200 * STATEMENT_MAX > MESSAGE_MAX) };
     fleet.start(behind).await.unwrap();

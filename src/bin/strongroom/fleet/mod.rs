@@ -81,6 +81,8 @@ pub(crate) enum FleetCommand {
     },
     /// As a member, take the fleet's secret keys and begin the log: to found the fleet, to join one that runs, or to go on from a
     /// backup
+    ///
+    /// What is refused or cut short has left nothing in place, and is given again. What was taken is not replaced.
     Take(Take),
     /// Give a running fleet a statement of both signers, or a bundle that names other signers
     Obey {

@@ -196,8 +196,10 @@ async fn keep_keys(vault: Arc<Vault>, fleet: Fleet, site: Arc<Site>) {
         tokio::time::sleep(FOLLOW_EVERY).await;
         let (vault, fleet, site) = (vault.clone(), fleet.clone(), site.clone());
         let followed = tokio::task::spawn_blocking(move || vault.follow_keys(&fleet, site.recipient())).await;
-        let Ok(followed) = followed else { return };
-        let fault = followed.err().map(|fault| fault.to_string());
+        let fault = match followed {
+            Ok(followed) => followed.err().map(|fault| fault.to_string()),
+            Err(panicked) => Some(panicked.to_string()),
+        };
         // Said once: it is tried twenty times a second.
         if fault != said {
             match &fault {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use strongroom::error::Fault;
 use strongroom::fleet::{self, Backup, Fleet, LinkKey, Links, Replica, Settings, Survey, Tls};
-use strongroom::journal::{FileAnchor, SystemClock};
+use strongroom::journal::{Anchor, FileAnchor, SystemClock};
 use strongroom::ledger::RootKind;
 use strongroom::secret::Secret;
 use strongroom::session::{PUBLIC_KEY_LEN, Recipient};
@@ -26,6 +26,11 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 const BORN: &str = "born";
 const ARTIFACT: &str = "fleet-keys.json";
 const ANCHOR: &str = "anchor";
+/// Where the member takes what it is handed, until all of it is there.
+const TAKING: &str = "taking";
+const LOG: &str = "log.redb";
+/// What it takes, in the order in which that comes to its place: who has a log has all of it.
+const TAKEN: [&str; 6] = ["root", "epochs", "keys", ARTIFACT, "checkpoint.redb", LOG];
 
 /// A member's place.
 pub(crate) struct Site {
@@ -102,7 +107,7 @@ impl Site {
     }
 
     /// Takes the fleet's keys that were sealed to it, and begins its log: as a founder, if the statement is the first; from a
-    /// backup, if it says so; else as one that joins. What it does then.
+    /// backup, if it says so; else as one that joins. What it does then. Until it has been done it can be tried again.
     pub(crate) fn take(
         &self,
         artifact: &[u8],
@@ -121,28 +126,42 @@ impl Site {
         if policy.root == RootKind::Pkcs11 {
             return Err("the policy wants root keys in a token, and a member's folder has them in files".into());
         }
-        // Before the log, which syncs the folder: a member that has one has this.
-        let mut file = File::create(self.folder.join(ARTIFACT))?;
+        if self.folder.join(LOG).try_exists()? {
+            return Err("the member has taken its keys and has a log; neither is replaced".into());
+        }
+        if FileAnchor::open(self.folder.join(ANCHOR))?.read()?.sequence != 0 {
+            return Err("the member has run, and its log is gone: both signers name another in its place".into());
+        }
+        let taking = Emptied::folder(self.folder.join(TAKING))?;
+        let mut file = File::create(taking.0.join(ARTIFACT))?;
         file.write_all(artifact)?;
         file.sync_all()?;
-        let (root, store) = self.places()?;
+        let (root, store) = places(&taking.0)?;
         let to = Receiver { fleet, member: self.number };
         let key = Custody::receive(sealed, &to, &self.recipient, root, store)?.journal_key();
         let what = match (order, backup) {
             (_, Some(backup)) => {
-                fleet::refound(&self.folder, &policy, &key, &fleet, self.number, statement, backup)?;
+                fleet::refound(&taking.0, &policy, &key, &fleet, self.number, statement, backup)?;
                 "goes on from the backup"
             }
             (Order::Members { predecessor, .. }, None) if predecessor == [0; 32] => {
-                fleet::found(&self.folder, &policy, &key, &fleet, statement)?;
+                fleet::found(&taking.0, &policy, &key, &fleet, statement)?;
                 "founds the fleet"
             }
             _ => {
                 let signers = policy.signers.as_ref();
-                fleet::join(&self.folder, &policy, &key, &fleet, self.number, statement, signers)?;
+                fleet::join(&taking.0, &policy, &key, &fleet, self.number, statement, signers)?;
                 "joins the fleet"
             }
         };
+        // Left by one that was cut short.
+        if self.folder.join(TAKEN[0]).try_exists()? {
+            fs::remove_dir_all(self.folder.join(TAKEN[0]))?;
+        }
+        for name in TAKEN {
+            fs::rename(taking.0.join(name), self.folder.join(name))?;
+            File::open(&self.folder)?.sync_all()?;
+        }
         Ok(what)
     }
 
@@ -175,15 +194,8 @@ impl Site {
         Ok(self.custody()?.hand_over(statement, signers.as_ref(), member, to)?)
     }
 
-    fn places(&self) -> Outcome<(MemberRoot, Box<FileKeyStore>)> {
-        let own = FileRoot::create(self.folder.join("root"))?;
-        let epochs = FileKeyStore::new(self.folder.join("epochs"));
-        let store = FileKeyStore::new(self.folder.join("keys"));
-        Ok((MemberRoot::new(Box::new(own), Box::new(epochs)), Box::new(store)))
-    }
-
     fn custody(&self) -> Outcome<Custody> {
-        let (root, store) = self.places()?;
+        let (root, store) = places(&self.folder)?;
         let aside = FileKeyStore::new(self.folder.join("aside"));
         Ok(Custody::open(Box::new(root), store)?.keeping_aside(Box::new(aside)))
     }
@@ -227,5 +239,31 @@ impl Site {
         let mut custody = self.custody()?;
         let followed = custody.follow_keys(&fleet, &self.recipient);
         Ok(followed.and_then(|_| Vault::over(Box::new(fleet), clock, custody)))
+    }
+}
+
+fn places(folder: &Path) -> Outcome<(MemberRoot, Box<FileKeyStore>)> {
+    let own = FileRoot::create(folder.join("root"))?;
+    let epochs = FileKeyStore::new(folder.join("epochs"));
+    let store = FileKeyStore::new(folder.join("keys"));
+    Ok((MemberRoot::new(Box::new(own), Box::new(epochs)), Box::new(store)))
+}
+
+/// An empty folder, which is gone in the end with all that is still in it.
+struct Emptied(PathBuf);
+
+impl Emptied {
+    fn folder(path: PathBuf) -> Outcome<Self> {
+        if path.try_exists()? {
+            fs::remove_dir_all(&path)?;
+        }
+        fs::create_dir(&path)?;
+        Ok(Emptied(path))
+    }
+}
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
     }
 }
