@@ -179,6 +179,9 @@ run fleet rotate --at "$at" tickets
 printf 'my code\n' | person recover 6
 cmp phone/backup.key the-key
 rm phone/backup.key
+run fleet rewrap --at "$at"
+run fleet retire --at "$at"
+run fleet keys --at "$at"
 sleep 2 # the others take the keys from there, well before this
 
 title "A majority is lost for good: two disks are left, and whoever asks is told to come again"

@@ -4,7 +4,7 @@
 //! when its own log says that the batch is committed, and has by then applied it (L10).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openraft::storage::RaftStateMachine;
@@ -208,7 +208,7 @@ impl Machine {
 
     /// From here on a checkpoint that is being written is given up.
     pub(super) fn close(&self) {
-        self.0.closing.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.closing.store(true, Ordering::Relaxed);
     }
 
     /// Whether this is the only handle.
@@ -430,17 +430,26 @@ impl Machine {
         Some((outgoing.head().to_vec(), parts))
     }
 
-    /// Where the next checkpoint is to stand, if one can be written now.
+    /// Where the next checkpoint is to stand, if one can be written now, and rows have been applied since the last.
     fn cut(&self) -> Result<Option<Begun>, Fault> {
-        let Shared { log, kept, book, base, turn, writing, applied, .. } = &*self.0;
+        let Shared { log, kept, book, base, turn, writing, applied, closing, .. } = &*self.0;
         let Ok(turn) = Arc::clone(turn).try_lock_owned() else { return Ok(None) };
         let Ok(writing) = Arc::clone(writing).try_lock_owned() else { return Ok(None) };
+        // It would be given up, and a second cut loses what the first had: readers go on until the end.
+        if closing.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let book = lock(book)?;
         let Some(last) = *applied.borrow() else { return Ok(None) };
+        let base = lock(base)?.clone();
+        // It would have no row more, and count those of the log as taken that are yet to be applied.
+        if base.last == Some(last) {
+            return Ok(None);
+        }
         let Some(chain) = log.chain_at(&last)? else {
             return Err(Fault::Damaged("the last row applied is not in the log".to_owned()));
         };
-        let (base, bytes) = (lock(base)?.clone(), log.bytes()?);
+        let bytes = log.bytes()?;
         let cut = kept.cut(last, chain, book.encode())?;
         Ok(Some(Begun { cut, place: Place { id: last, chain }, bytes, base, turns: [turn, writing] }))
     }
@@ -502,7 +511,7 @@ impl RaftSnapshotBuilder<Consensus> for Builder {
                 let book = Book::decode(&cut.beside)?;
                 let (next, snapshot) = match kept.write(log.keys(), &before, cut, closing) {
                     // Nothing failed, and what was written of it is as if it had never been begun.
-                    Err(_) if closing.load(std::sync::atomic::Ordering::Relaxed) => return Ok(None),
+                    Err(_) if closing.load(Ordering::Relaxed) => return Ok(None),
                     done => done?,
                 };
                 log.checkpointed(place, next.root, bytes)?;

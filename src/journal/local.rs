@@ -382,6 +382,10 @@ impl Shared {
     fn cut(&self) -> Result<(Cut, Base), Fault> {
         let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
         self.latch.check()?;
+        // It would be given up, and a second cut loses what the first had.
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Fault::Latched);
+        }
         let cut = self.kept.cut(tail.last, tail.chain, Vec::new())?;
         tail.bytes = 0;
         Ok((cut, tail.base.clone()))

@@ -69,7 +69,7 @@ pub struct Policy {
     pub restore_attempts: u32,
     /// Ids never enrolled that are remembered; above it the oldest may be forgotten.
     pub unknown_max: u64,
-    /// Whether a record may be removed without proof of the code.
+    /// Whether a record may be removed without proof of the code. Who may ask learns then whether there is one.
     pub unproven_removal: bool,
     /// Where the root key lives.
     pub root: RootKind,

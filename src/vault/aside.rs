@@ -84,6 +84,8 @@ impl Aside {
             return Err(Fault::Limit("so many members do not turn keys at once".to_owned()));
         }
         kept.push((from, handed));
+        // Sealed under the newest epoch: who has that key one day is not to have those of epochs that are over.
+        kept.iter_mut().for_each(|(_, handed)| handed.leave_out(epochs));
         self.write(&kept, epochs)
     }
 
@@ -125,6 +127,25 @@ impl Vault {
 
     /// Has the other members keep these keys: as many as a commit takes, or the journal does not name them (V17).
     pub(super) fn hand_round(&self, keeper: &Keeper, ring: &Ring) -> Result<(), Fault> {
+        self.hand_to_each(keeper, ring, &mut 0)
+    }
+
+    /// The same by a vault that opens, for keys of a turn that was cut short: who kept them then may be no member any more.
+    /// While fewer vaults than a majority are open it does without, or each could wait for the others to open first.
+    pub(super) fn hand_round_to_open(&self) -> Result<(), Fault> {
+        let mut asked = 0;
+        let kept = self.hand_to_each(&self.keeper(), &self.ring(), &mut asked);
+        let Err(Fault::Unsettled(why)) = kept else { return kept };
+        let members = self.statement()?.order.members().map_or(0, |(_, members)| members.len());
+        if 2 * (asked + 1) > members {
+            return Err(Fault::Unsettled(why));
+        }
+        tracing::warn!(asked, "too few vaults are open to keep the keys of a turn that was cut short; it is finished");
+        Ok(())
+    }
+
+    /// Has every other member that can be asked keep these keys, and counts whom it asks.
+    fn hand_to_each(&self, keeper: &Keeper, ring: &Ring, asked: &mut usize) -> Result<(), Fault> {
         let mut ready = None;
         self.journal.keep_elsewhere(&mut |member, channel_key| {
             let to = Receiver { fleet: self.fleet, member };
@@ -134,7 +155,9 @@ impl Vault {
                 Some(handed) => handed,
                 None => Handed::of(&ring.secrets, &*keeper.root, &ring.epochs)?,
             };
-            ready.insert(handed).seal(&to, channel_key)
+            let sealed = ready.insert(handed).seal(&to, channel_key)?;
+            *asked += 1;
+            Ok(sealed)
         })
     }
 
@@ -171,15 +194,15 @@ impl Custody {
         self
     }
 
-    /// Turns to the keys of which a journal says that the fleet has turned to them, if they are kept here aside; whether it did.
-    /// For a member whose fleet does not run any more; who has one calls [`Custody::follow_keys`].
+    /// Turns to the keys of which a journal says that the fleet has turned to them, if they are kept here aside; whether it has
+    /// them then, or newer ones. For a member whose fleet does not run any more; who has one calls [`Custody::follow_keys`].
     ///
     /// # Errors
     /// The faults of root key source and stores.
     pub fn take_kept(&mut self, serial: u32, mark: &[u8; 32]) -> Result<bool, Fault> {
         let named = Named { serial, mark: *mark };
         if self.is_as_new_as(&named)? {
-            return Ok(false);
+            return Ok(true);
         }
         match self.aside.named(&named, &self.epochs)? {
             Some(handed) => self.adopt(handed).map(|()| true),
@@ -197,9 +220,10 @@ impl Custody {
     pub(super) fn adopt(&mut self, handed: Handed) -> Result<(), Fault> {
         let (epochs, secrets) = handed.into_parts();
         let mut used = self.epochs.newest();
-        if secrets.serial == self.secrets.serial {
-            // A turn of this member's own that another's was before. What it began is nobody's: the store is made to open
-            // without it first.
+        let own = self.keeper.root.derive(used)?;
+        if epochs.iter().any(|(epoch, key)| *epoch == used && !bool::from(own.ct_eq(key.expose()))) {
+            // A turn of this member's own that another's was before, however many have followed. What it began is nobody's:
+            // the store is made to open without it first.
             let before = self.epochs.epochs().take_while(|epoch| *epoch < used).last();
             if let Some(before) = before {
                 let own = Arc::new(EpochKeys::load(&*self.keeper.root, before)?);

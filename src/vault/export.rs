@@ -50,7 +50,8 @@ impl Vault {
 }
 
 impl Export<'_> {
-    /// What the other vault must hear first: the keys that the records were made by, sealed to it.
+    /// What the other vault must hear first: the keys that the records were made by, sealed to it. Where server keys turn
+    /// before all have left, it must hear it again.
     ///
     /// # Errors
     /// [`Fault::Key`] if the offer's key is none.

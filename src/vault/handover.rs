@@ -32,7 +32,7 @@ use crate::limits::HANDED_MAX;
 use crate::session::{self, PUBLIC_KEY_LEN, Recipient};
 use crate::transparency::{Note, Statement};
 use crate::wire::{Invalid, Reader, Writer};
-use crate::wrap::{EpochKeys, RootSource};
+use crate::wrap::{EpochKey, EpochKeys, RootSource};
 
 const VERSION: u8 = 1;
 const HANDOVER: &[u8] = b"strongroom hand over v1";
@@ -73,6 +73,12 @@ impl Handed {
     pub(super) fn is(&self, named: &Named) -> Result<bool, Fault> {
         let Some((newest, key)) = self.epochs.last() else { return Ok(false) };
         Ok(Named::of(&self.secrets, &EpochKeys::new(*newest, key))? == *named)
+    }
+
+    /// Leaves out the epochs whose key is among these, but the newest: by that the journal names them.
+    pub(super) fn leave_out(&mut self, held: &EpochKeys) {
+        let newest = newest_of(&self.epochs);
+        self.epochs.retain(|(epoch, key)| *epoch == newest || !holds(held, *epoch, key));
     }
 
     pub(super) fn into_parts(self) -> (Epochs, Box<FleetSecrets>) {
@@ -148,6 +154,12 @@ impl Keeper {
     }
 }
 
+/// Whether this is the key that is held of an epoch: what is sealed under the one opens under the other.
+fn holds(held: &EpochKeys, epoch: u32, key: &EpochKey) -> bool {
+    let sealed = EpochKeys::new(epoch, key).seal_blob("the same key", &[]);
+    sealed.and_then(|sealed| held.open_blob("the same key", &sealed)).is_ok()
+}
+
 fn newest_of(epochs: &Epochs) -> u32 {
     epochs.last().map_or(0, |(epoch, _)| *epoch)
 }
@@ -168,13 +180,18 @@ impl Vault {
 
     /// Whether the last statement of both signers names the member, under this channel key (V13).
     pub(super) fn check_member(&self, to: &Receiver, channel_key: &[u8; PUBLIC_KEY_LEN]) -> Result<(), Fault> {
+        check_named(&self.statement()?, to, channel_key)
+    }
+
+    /// The last statement of both signers that names members.
+    pub(super) fn statement(&self) -> Result<Statement, Fault> {
         let mut statement = Vec::new();
         // Its signatures were checked when it came.
         self.journal.read(&mut |state| statement = state.members().1.to_vec())?;
         if statement.is_empty() {
             return Err(Fault::Key("keys are not handed over: no statement has named members".to_owned()));
         }
-        check_named(&Statement::read(&Note::read_unsigned(&statement)?)?, to, channel_key)
+        Statement::read(&Note::read_unsigned(&statement)?)
     }
 
     /// Takes the keys that another vault of the fleet has turned to. Requests go on meanwhile.
@@ -187,7 +204,8 @@ impl Vault {
     }
 
     pub(super) fn adopt(&self, handed: Handed) -> Result<(), Fault> {
-        let keeper = self.keeper();
+        // What it began itself is finished first: the store may be sealed under an epoch whose key these have another of.
+        let keeper = self.keeper_to_turn()?;
         check_newer(handed.serial(), self.ring().secrets.serial)?;
         let named = Named::by(&*self.journal)?;
         if !handed.is(&named)? {

@@ -1,7 +1,7 @@
 //! [`Import`]: the side that accounts come to.
 
 use super::Vault;
-use super::keys::{Arriving, Server, has_room, no_number};
+use super::keys::{Arriving, FleetSecrets, Server, has_room, no_number};
 use super::transfer::{Content, Contents, Hello, Offer, Parcel, may_move};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
@@ -24,10 +24,13 @@ impl Vault {
     /// accounts does; the same offer is made again until all have come.
     ///
     /// # Errors
-    /// [`Fault::Policy`] if accounts may not move here; [`Fault::Key`] if this vault has accounts of its own; the faults
-    /// of key store and journal.
+    /// [`Fault::Policy`] if accounts may not move here; [`Fault::Key`] if this vault has accounts of its own, or all have
+    /// come; the faults of key store and journal.
     pub fn offer(&self) -> Result<Offer, Fault> {
         may_move(&self.policy, &self.policy)?;
+        // A move that was cut short behind its last account has its keys still. Who used its offer once more would send
+        // accounts that nobody takes.
+        self.drop_unused_keys()?;
         {
             let keeper = self.keeper_to_turn()?;
             let ring = self.ring();
@@ -38,9 +41,9 @@ impl Vault {
                     return Err(Fault::Key("only a vault without accounts takes those of another".to_owned()));
                 }
                 let mut secrets = ring.secrets.next()?;
-                let mut arriving = Arriving { seed: [0; 32], transfer_key: None, numbers: Vec::new() };
-                fill_random(&mut arriving.seed)?;
-                secrets.arriving = Some(arriving);
+                // Drawn where it is kept: what moves leaves a copy where it was.
+                let arriving = Arriving { seed: [0; 32], transfer_key: None, numbers: Vec::new() };
+                fill_random(&mut secrets.arriving.insert(arriving).seed)?;
                 let epochs = ring.epochs.clone();
                 drop(ring);
                 self.turn_to(&keeper, secrets, epochs)?;
@@ -66,6 +69,7 @@ impl Vault {
     /// # Errors
     /// [`Fault::Key`] if there is no such offer, or all have come.
     pub fn import(&self) -> Result<Import<'_>, Fault> {
+        self.drop_unused_keys()?;
         let (offer, recipient) = self.standing_offer()?;
         Ok(Import { vault: self, offer: offer.hash(), recipient })
     }
@@ -82,8 +86,8 @@ impl Vault {
 }
 
 impl Import<'_> {
-    /// Hears what the other vault says first, and keeps its keys under numbers of this one. Heard again, it changes
-    /// nothing.
+    /// Hears what the other vault says first, and keeps its keys under numbers of this one. Heard again, it keeps those
+    /// that have turned there since; where there are none, it changes nothing.
     ///
     /// # Errors
     /// [`Fault::Key`] if it was not sealed to this vault's offer, or another vault said hello before; the faults of key
@@ -92,30 +96,31 @@ impl Import<'_> {
         let hello = Hello::open(&self.recipient, &self.offer, hello)?;
         let keeper = self.vault.keeper_to_turn()?;
         let ring = self.vault.ring();
-        let arriving = ring.secrets.arriving.as_ref().ok_or_else(|| Fault::Key("all accounts have come".to_owned()))?;
-        if let Some(known) = &arriving.transfer_key {
-            return if bool::from(hello.transfer_key.ct_eq(known)) {
-                Ok(())
-            } else {
-                Err(Fault::Key("another vault has said hello before".to_owned()))
-            };
-        }
         let mut secrets = ring.secrets.next()?;
-        let (held, more) = (&ring.secrets.servers, hello.servers.len());
-        has_room(held.len(), more)?;
-        let mut servers = Vec::with_capacity(held.len() + more);
-        servers.extend_from_slice(held);
-        let mut number = held.last().map_or(0, |it| it.number);
-        let mut numbers = Vec::with_capacity(more);
-        for theirs in &hello.servers {
-            number = number.checked_add(1).ok_or_else(no_number)?;
-            numbers.push((theirs.number, number));
-            servers.push(Server { number, ..theirs.clone() });
+        let FleetSecrets { servers, arriving, .. } = &mut *secrets;
+        let arriving = arriving.as_mut().ok_or_else(|| Fault::Key("all accounts have come".to_owned()))?;
+        let known = arriving.transfer_key.as_ref();
+        if known.is_some_and(|known| !bool::from(hello.transfer_key.ct_eq(known))) {
+            return Err(Fault::Key("another vault has said hello before".to_owned()));
         }
-        secrets.servers = servers;
-        let mut transfer_key = [0; 32];
-        transfer_key.copy_from_slice(hello.transfer_key.expose());
-        secrets.arriving = Some(Arriving { seed: arriving.seed, transfer_key: Some(transfer_key), numbers });
+        let is_new = |theirs: &&Server| arriving.numbers.iter().all(|(number, _)| *number != theirs.number);
+        let new: Vec<_> = hello.servers.iter().filter(is_new).collect();
+        if known.is_some() && new.is_empty() {
+            return Ok(());
+        }
+        let (held, more) = (servers.len(), new.len());
+        has_room(held, more)?;
+        let mut number = servers.last().map_or(0, |it| it.number);
+        // Large enough from the start: a vector that grows leaves its keys behind.
+        let mut all = Vec::with_capacity(held + more);
+        all.extend_from_slice(servers);
+        for theirs in new {
+            number = number.checked_add(1).ok_or_else(no_number)?;
+            arriving.numbers.push((theirs.number, number));
+            all.push(Server { number, ..theirs.clone() });
+        }
+        *servers = all;
+        arriving.transfer_key.get_or_insert([0; 32]).copy_from_slice(hello.transfer_key.expose());
         let epochs = ring.epochs.clone();
         drop(ring);
         self.vault.turn_to(&keeper, secrets, epochs)?;
@@ -127,16 +132,16 @@ impl Import<'_> {
     /// Returns what has come altogether.
     ///
     /// # Errors
-    /// [`Fault::Key`] if it is not this move's or not from the vault that said hello, [`Fault::Limit`] if one before it is
-    /// missing, [`Fault::Damaged`] if what came is not what left: then the last parcel is not taken. The journal's
-    /// faults, after which it may be taken again.
+    /// [`Fault::Key`] if it is not this move's or not from the vault that said hello, or has a record of server keys that
+    /// no hello has brought yet; [`Fault::Limit`] if one before it is missing; [`Fault::Damaged`] if what came is not what
+    /// left: then the last parcel is not taken. The faults of key store and journal, after which it may be taken again.
     pub fn take(&self, parcel: &Parcel) -> Result<Tally, Fault> {
         if parcel.offer != self.offer {
             return Err(Fault::Key("this parcel belongs to another move".to_owned()));
         }
         let (mut bound, mut tally) = self.stands()?;
         let Some(at) = bound else {
-            self.end()?;
+            self.vault.drop_unused_keys()?;
             return Ok(tally);
         };
         if parcel.upto.is_some_and(|upto| upto <= at) {
@@ -172,7 +177,9 @@ impl Import<'_> {
         tally = self.stands()?.1;
         drop(ring);
         if bound.is_none() {
-            self.end()?;
+            tracing::info!("all accounts have come");
+            // Those of the move are among them now.
+            self.vault.drop_unused_keys()?;
         }
         Ok(tally)
     }
@@ -184,8 +191,11 @@ impl Import<'_> {
         for it in accounts {
             if let Some((theirs, record)) = &it.record {
                 let ours = numbers.iter().find(|(number, _)| number == theirs).map(|(_, ours)| *ours);
-                let key_number =
-                    ours.ok_or_else(|| Fault::Key(format!("a record was made by keys {theirs}, which did not come")))?;
+                let key_number = ours.ok_or_else(|| {
+                    Fault::Key(format!(
+                        "a record was made by keys {theirs}, which did not come; have the other vault say hello again"
+                    ))
+                })?;
                 items.push(SealItem { account: &it.id, generation: it.account.generation(), key_number, record });
             }
         }
@@ -219,21 +229,5 @@ impl Import<'_> {
             Some(Moving { offer, bound, side: Side::Arriving(tally) }) if offer == self.offer => Ok((bound, tally)),
             _ => Err(Fault::Key("this vault expects no accounts in this move".to_owned())),
         }
-    }
-
-    /// All have come: the keys of the move are not needed any more.
-    fn end(&self) -> Result<(), Fault> {
-        let keeper = self.vault.keeper_to_turn()?;
-        let ring = self.vault.ring();
-        if ring.secrets.arriving.is_none() {
-            return Ok(());
-        }
-        let mut secrets = ring.secrets.next()?;
-        secrets.arriving = None;
-        let epochs = ring.epochs.clone();
-        drop(ring);
-        self.vault.turn_to(&keeper, secrets, epochs)?;
-        tracing::info!("all accounts have come");
-        Ok(())
     }
 }

@@ -245,6 +245,16 @@ pub(super) fn has_room(held: usize, more: usize) -> Result<(), Fault> {
     )))
 }
 
+/// Whether so many epochs can be held.
+pub(super) fn can_hold_epochs(count: usize) -> Result<(), Fault> {
+    if count <= KEYS_MAX {
+        return Ok(());
+    }
+    Err(Fault::Limit(format!(
+        "no more than {KEYS_MAX} epochs can be held; rewrap the records, and retire the epochs before the newest"
+    )))
+}
+
 /// What is said where a kind of key has turned sixty-five thousand times.
 pub(super) fn no_number() -> Fault {
     Fault::Limit("keys of this kind have no number left".to_owned())

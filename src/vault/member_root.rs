@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 use super::custody::KeyStore;
+use super::keys::can_hold_epochs;
 use crate::error::Fault;
 use crate::limits::KEYS_MAX;
 use crate::secret::Secret;
@@ -62,6 +63,8 @@ impl MemberRoot {
 
     /// Keeps these in place of those before, under a new root of this source's own; those before go with theirs.
     fn write(&self, store: &dyn KeyStore, epochs: &Epochs) -> Result<(), Fault> {
+        // More than are read back would be lost with the roots before.
+        can_hold_epochs(epochs.len())?;
         let before = self.own.epochs()?;
         let next = before.last().copied().unwrap_or(0).checked_add(1);
         let next = next.ok_or_else(|| Fault::Limit("the member's own source has no epoch left".to_owned()))?;
@@ -158,4 +161,29 @@ pub(super) fn read_epochs(reader: &mut Reader<'_>) -> Result<Epochs, Invalid> {
         epochs.push((epoch, boxed(bytes)));
     }
     Ok(epochs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::MemoryKeyStore;
+    use super::*;
+    use crate::wrap::MemoryRoot;
+
+    #[test]
+    fn more_epochs_than_are_read_back_are_not_kept() {
+        let (own, store) = (Arc::new(MemoryRoot::new()), Arc::new(MemoryKeyStore::new()));
+        let open = || MemberRoot::new(Box::new(Arc::clone(&own)), Box::new(Arc::clone(&store)));
+        let (root, most) = (open(), KEYS_MAX as u32);
+        (1..=most).for_each(|epoch| root.create(epoch).expect("there is room"));
+        let key = root.derive(1).expect("it is held");
+        for refused in [root.create(most + 1), root.take(most + 1, &key, most)] {
+            assert!(matches!(refused, Err(Fault::Limit(said)) if said.contains("rewrap")));
+        }
+        assert_eq!(open().epochs(), Ok((1..=most).collect()), "those before stay");
+        root.destroy(1).expect("it is held");
+        root.create(most + 1).expect("there is room again");
+        assert_eq!(open().epochs(), Ok((2..=most + 1).collect()));
+    }
 }

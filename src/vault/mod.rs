@@ -194,7 +194,8 @@ impl Vault {
     ///
     /// # Errors
     /// [`Fault::Policy`] if the root keys may not be where they are; [`Fault::Key`] if the keys are an older copy than the
-    /// journal knows, or one of them is missing; the journal's faults.
+    /// journal knows, or one of them is missing; [`Fault::Unsettled`] if a turn was cut short and fewer members than a majority
+    /// keep its keys; the journal's faults.
     pub fn over(journal: Box<dyn Journal>, clock: Arc<dyn Clock>, custody: Custody) -> Result<Self, Fault> {
         let policy = journal.policy().clone();
         custody::check_root(&policy, &*custody.keeper.root)?;
@@ -219,6 +220,8 @@ impl Vault {
         };
         if held.serial > named.serial {
             // A turn was cut short between the keys and the journal (V7).
+            #[cfg(feature = "fleet")]
+            vault.hand_round_to_open()?;
             vault.commit_turn(held.command())?;
         }
         #[cfg(feature = "fleet")]

@@ -88,7 +88,12 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
         }
     }
     for (slot, (account, generation)) in sorted.unproven {
-        commands.push((slot, (Command::Remove { account, generation, proof: None }, Then::Say)));
+        if vault.policy.unproven_removal {
+            commands.push((slot, (Command::Remove { account, generation, proof: None }, Then::Say)));
+        } else {
+            // The ledger would look at the account first, and tell who has a record (V4).
+            slots.settle(slot, Err(Stop::from(Refusal::Forbidden)));
+        }
     }
     commands.sort_by_key(|(slot, _)| *slot);
     // Tickets expire by state time, which only a commit moves.

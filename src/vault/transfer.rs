@@ -8,8 +8,8 @@
 //!      ...                                      ...
 //! ```
 //!
-//! Either side may be stopped at any moment and go on: offer and hello are the same each time, a range that has left is
-//! packed again, a parcel that has been taken is passed over.
+//! Either side may be stopped at any moment and go on: the offer is the same each time, a hello that is said again adds the
+//! server keys that have turned since, a range that has left is packed again, a parcel that has been taken is passed over.
 //!
 //! | id | invariant |
 //! |---|---|

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use super::Vault;
 use super::custody::Keeper;
-use super::keys::{FleetSecrets, IN_USE, Numbered, no_number, staying, with_one_more, with_server};
+use super::keys::{FleetSecrets, IN_USE, Numbered, can_hold_epochs, no_number, staying, with_one_more, with_server};
 use super::ring::{Bundles, Ring};
 use crate::error::{Fault, Refusal};
 use crate::journal::Journal;
-use crate::ledger::{Command, Verdict};
+use crate::ledger::{Command, Moving, Side, Verdict};
 use crate::wrap::{EpochKeys, blob_epoch};
 
 /// How often is looked whether the batches under the keys of before have ended.
@@ -149,7 +149,8 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// The faults of root key source, key store and journal; [`Fault::Randomness`].
+    /// [`Fault::Limit`] if as many keys of the kind are held as can be; the faults of root key source, key store and journal;
+    /// [`Fault::Randomness`].
     pub fn rotate(&self, turn: Turn) -> Result<u32, Fault> {
         let keeper = self.keeper_to_turn()?;
         let ring = self.ring();
@@ -159,11 +160,13 @@ impl Vault {
             Turn::Epoch => {
                 let newest = ring.epochs.newest();
                 // A turn that was cut short may have left its root.
-                let begun = keeper.root.epochs()?.into_iter().find(|epoch| *epoch > newest);
+                let held = keeper.root.epochs()?;
+                let begun = held.iter().copied().find(|epoch| *epoch > newest);
                 let epoch = match begun {
                     Some(epoch) => epoch,
                     None => {
                         let next = newest.checked_add(1).ok_or_else(no_number)?;
+                        can_hold_epochs(held.len() + 1)?;
                         keeper.root.create(next)?;
                         next
                     }
@@ -233,7 +236,8 @@ impl Vault {
     /// # Errors
     /// [`Fault::Key`] if new records are made by one of them; else as [`Vault::rotate`].
     pub fn retire_server_keys(&self, number: u16) -> Result<(), Fault> {
-        let _keeper = self.keeper();
+        // A turn that was given up may have changed which keys new records are made by.
+        let _keeper = self.keeper_to_turn()?;
         let enrols = self.ring().secrets.enrols;
         match number.checked_add(1).filter(|next| *next <= enrols) {
             Some(key_number) => self.commit_turn(Command::RaiseKeyMin { key_number }),
@@ -308,16 +312,19 @@ impl Vault {
     pub(super) fn drop_unused_keys(&self) -> Result<(), Fault> {
         let keeper = self.keeper_to_turn()?;
         let ring = self.ring();
-        let (mut time_s, mut key_min, mut named) = (0, 0, BTreeSet::new());
+        let (mut time_s, mut key_min, mut named, mut come) = (0, 0, BTreeSet::new(), false);
         self.journal.read(&mut |state| {
             (time_s, key_min) = (state.time_s(), state.key_min());
             named = state.records_by_key().keys().copied().collect();
+            come = matches!(state.moving(), Some(Moving { bound: None, side: Side::Arriving(_), .. }));
         })?;
         let held = &ring.secrets;
         let over = |it: &Numbered<32>| it.until_s < time_s;
-        let waits = held.arriving.is_some();
+        // A move in which all have come is over, also where it was cut short before its keys were dropped.
+        let (ended, waits) = (held.arriving.is_some() && come, held.arriving.is_some() && !come);
         let unused = |number: u16| number < key_min && number != held.enrols && !named.contains(&number) && !waits;
-        if held.login_tickets.iter().chain(&held.enrolment_tickets).chain(&held.channel).any(over)
+        if ended
+            || held.login_tickets.iter().chain(&held.enrolment_tickets).chain(&held.channel).any(over)
             || held.servers.iter().any(|it| unused(it.number))
         {
             let (mut secrets, epochs) = (held.next()?, Arc::clone(&ring.epochs));
@@ -325,6 +332,9 @@ impl Vault {
             secrets.enrolment_tickets = staying(&held.enrolment_tickets, |it| !over(it));
             secrets.channel = staying(&held.channel, |it| !over(it));
             secrets.servers = staying(&held.servers, |it| !unused(it.number));
+            if ended {
+                secrets.arriving = None;
+            }
             drop(ring);
             self.turn_to(&keeper, secrets, epochs)?;
             tracing::info!("keys that nothing needs are gone");
@@ -408,7 +418,13 @@ impl Vault {
             return Ok(false);
         }
         let (epochs, secrets) = keeper.held()?;
-        self.settle(keeper, Ring::new(&self.policy, secrets, epochs, self.bundles())?)
+        let ring = Ring::new(&self.policy, secrets, epochs, self.bundles())?;
+        #[cfg(feature = "fleet")]
+        if Named::by(&*self.journal)?.serial < ring.secrets.serial {
+            // Who kept them when the turn began may be no member any more (V17).
+            self.hand_round(keeper, &ring)?;
+        }
+        self.settle(keeper, ring)
     }
 
     pub(super) fn commit_turn(&self, command: Command) -> Result<(), Fault> {

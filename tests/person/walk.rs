@@ -198,6 +198,7 @@ fn a_removal_that_was_cut_off_leaves_no_keyring_that_says_a_code_opens_the_backu
     );
     cut_off(here, &relay, &[&["remove"][..], &door].concat(), "a code\n");
     assert!(done(on("status", "")).contains("no code opens the backup"));
+    fs::remove_file(here.join("backup.key")).unwrap();
     let gone = on("recover", "a code\n");
     assert_eq!(status(&gone), 4, "the record is gone: {}", words(&gone));
 }

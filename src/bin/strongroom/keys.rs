@@ -290,7 +290,7 @@ fn rewrap(vault: &Vault, rate: Option<u32>) -> Outcome<()> {
     })
 }
 
-fn in_words(status: &KeyStatus) -> String {
+pub(crate) fn in_words(status: &KeyStatus) -> String {
     let mut lines = vec![format!("root keys in a {}; keys of serial number {}", status.root, status.serial)];
     for it in &status.epochs {
         let newest = if Some(it) == status.epochs.last() { ", seals" } else { "" };
@@ -320,7 +320,7 @@ fn in_words(status: &KeyStatus) -> String {
     lines.join("\n")
 }
 
-fn in_json(status: &KeyStatus) -> serde_json::Value {
+pub(crate) fn in_json(status: &KeyStatus) -> serde_json::Value {
     let tickets = |keys: &[TicketKeyStatus]| -> Vec<_> {
         keys.iter().map(|it| json!({ "number": it.number, "until_s": it.until_s })).collect()
     };

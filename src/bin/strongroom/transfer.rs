@@ -54,6 +54,8 @@ pub(crate) fn export(vault: &Vault, offer: &Path, folder: &Path) -> Outcome<()> 
 
 pub(crate) fn import(vault: &Vault, folder: &Path) -> Outcome<()> {
     if let Some(Moving { bound: None, side: Side::Arriving(tally), .. }) = vault.moving()? {
+        // Where a run was cut short behind the last account, the keys of the move are there still.
+        vault.sweep()?;
         return tell(&format!("all have come: {}", counted(&tally)));
     }
     let import = vault.import()?;

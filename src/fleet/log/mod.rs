@@ -206,6 +206,11 @@ impl Log {
         Ok(place.filter(|it| it.id == *id).map(|it| it.chain))
     }
 
+    /// The last row that has left, from the disk too. openraft says so earlier: a row may yet wait for a checkpoint that has it.
+    pub(super) fn gone(&self) -> Result<Option<LogId>, Fault> {
+        Ok(self.tail()?.purged.map(|it| it.id))
+    }
+
     /// The last row.
     #[cfg(test)]
     pub(super) fn end(&self) -> Result<Option<Place>, Fault> {
@@ -420,7 +425,7 @@ impl Log {
     /// The entries of `[from, to)` that are there.
     fn entries(&self, from: u64, to: u64) -> Result<Vec<Entry>, Fault> {
         let Shared { keys, policy, store, .. } = &*self.0;
-        let (from, to, places) = {
+        let (from, to, places, read) = loop {
             let tail = self.tail()?;
             let end = tail.last().map_or(0, |it| it.id.index + 1);
             let (from, to) = (from.max(tail.first_index()), to.min(end));
@@ -430,11 +435,16 @@ impl Log {
             if let Some(entries) = tail.recent(from, to) {
                 return Ok(entries);
             }
-            // What the chain was when each row was written: a disk that was changed since is found out here.
-            let places = (from..to).map(|index| (index.checked_sub(1).and_then(|it| tail.at(it)), tail.at(index)));
-            (from, to, places.collect::<Vec<_>>())
+            if tail.written >= tail.at(to - 1).map(|it| it.id) {
+                // What the chain was when each row was written: a disk that was changed since is found out here.
+                let places = (from..to).map(|index| (index.checked_sub(1).and_then(|it| tail.at(it)), tail.at(index)));
+                // Begun while nothing can leave: what leaves after this is read all the same.
+                break (from, to, places.collect::<Vec<_>>(), store.db()?.begin_read().map_err(storage)?);
+            }
+            // A leader's last batch is in memory before it is on the disk (F11).
+            drop(tail);
+            drop(self.disk()?);
         };
-        let read = store.db()?.begin_read().map_err(storage)?;
         let table = read.open_table(LOG).map_err(storage)?;
         let mut entries = Vec::with_capacity(places.len());
         for (index, (before, place)) in (from..to).zip(places) {

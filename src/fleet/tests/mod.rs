@@ -1,6 +1,7 @@
 //! Replicas in one process, on stopped time and wires that can be cut. What needs crashes and seeds is in `tests/fleet/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod log;
 mod members;
 mod messages;
 mod refound;

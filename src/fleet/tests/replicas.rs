@@ -15,6 +15,11 @@ fn encoded(replica: &crate::fleet::Replica) -> Vec<u8> {
     bytes
 }
 
+/// The last row that has left its log.
+fn gone(replica: &crate::fleet::Replica) -> Option<u64> {
+    replica.log().gone().unwrap().map(|it| it.index)
+}
+
 /// A long command that is refused, and in the log all the same.
 fn refused() -> Command {
     let nobody = Box::new(Signers { auditor: [7; 32], operator: [8; 32] });
@@ -49,9 +54,9 @@ async fn fleet_member_forgets_the_rows_of_what_it_has_applied() {
         let replica = fleet.replica(number);
         replica.confirm().await.unwrap();
         let (applied, before) = (replica.status().applied_index.unwrap(), encoded(&replica));
-        assert!(replica.gone_from_log() < Some(applied), "the control: rows are kept for who is behind");
+        assert!(gone(&replica) < Some(applied), "the control: rows are kept for who is behind");
         replica.forget().await.unwrap();
-        assert!(replica.gone_from_log() >= Some(applied));
+        assert!(gone(&replica) >= Some(applied));
         assert_eq!(encoded(&replica), before);
         drop(replica);
         fleet.stop(number).await;
@@ -74,10 +79,39 @@ async fn fleet_checkpoint_after_one_that_was_given_up_lacks_nothing() {
         fleet.replica(member).checkpoint().await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    let sealed = fleet.replica(member).sealed_each(&[(id(2), 1)]);
+    assert!(matches!(sealed[0], Ok(Some(_))), "who reads until it has stopped finds all: {sealed:?}");
     fleet.stop(member).await;
     fleet.start(member).await.unwrap();
     fleet.replica(member).confirm().await.unwrap();
     assert_eq!(encoded(&fleet.replica(member)), encoded(&fleet.replica(leader)));
+}
+
+/// Rows that are yet to be applied go on calling for a checkpoint.
+#[tokio::test(start_paused = true)]
+async fn fleet_checkpoint_that_takes_nothing_leaves_the_size_of_the_log() {
+    let fleet = Fleet::of(3).await;
+    let leader = fleet.leader(None).await;
+    let member = if leader == 1 { 2 } else { 1 };
+    fleet.replica(leader).commit(vec![charge(1, 1)]).await.unwrap();
+    fleet.replica(member).confirm().await.unwrap();
+    fleet.replica(member).checkpoint().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    fleet.replica(leader).commit(vec![charge(1, 2)]).await.unwrap();
+    fleet.replica(member).confirm().await.unwrap();
+    for number in 1..=3 {
+        fleet.stop(number).await;
+    }
+    fleet.start(member).await.unwrap();
+    let replica = fleet.replica(member);
+    let before = replica.log().bytes().unwrap();
+    assert_ne!(before, 0);
+    replica.checkpoint().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let status = replica.status();
+    assert_eq!(status.applied_index, status.checkpoint_index, "the control: alone it applies nothing");
+    assert!(status.applied_index < status.last_index, "the control: it has rows to apply");
+    assert_eq!(replica.log().bytes(), Ok(before));
 }
 
 /// What is told of rows that are gone is never told of rows that are there (V8).
@@ -89,7 +123,7 @@ async fn fleet_member_that_stops_while_it_forgets_does_not_say_that_it_has() {
     let replica = fleet.replica(leader);
     let applied = replica.status().applied_index;
     let (forgotten, ()) = tokio::join!(replica.forget(), replica.stop());
-    assert!(replica.gone_from_log() < applied, "the control: it stopped before");
+    assert!(gone(&replica) < applied, "the control: it stopped before");
     assert_eq!(forgotten, Err(Fault::Latched));
 }
 

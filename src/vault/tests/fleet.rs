@@ -1,7 +1,7 @@
 //! Three vaults over one fleet: a person may turn to any of them at every step.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::runtime::Runtime;
 
@@ -37,6 +37,17 @@ impl Sites {
         let vault = Arc::new(vault);
         vault.hold_keys(&journal, &Arc::new(recipient(number)));
         Ok(vault)
+    }
+
+    /// The same with what this member keeps, whose commits are not settled until it is told.
+    fn unreached(&self, number: u64) -> (Arc<Vault>, Arc<AtomicBool>) {
+        let (journal, reached) = (self.journal(number), Arc::default());
+        let clock = Arc::new(SystemClock::new(300).unwrap());
+        let unreached = Unreached { fleet: journal.clone(), reached: Arc::clone(&reached), asks: true };
+        let custody = self.kept[number as usize - 1].open().unwrap();
+        let vault = Vault::over(Box::new(unreached), clock, custody).map(Arc::new).unwrap();
+        vault.hold_keys(&journal, &Arc::new(recipient(number)));
+        (vault, reached)
     }
 }
 
@@ -350,17 +361,19 @@ fn v17_fleet_keys_that_turned_outlive_the_vault_that_turned_them() {
     }
 }
 
+/// Serial number of the keys that the journal names.
+fn named(vault: &Vault) -> u32 {
+    let mut serial = None;
+    vault.read(&mut |state| serial = Some(state.keys_serial())).unwrap();
+    serial.unwrap()
+}
+
 #[test]
 fn v17_fleet_turns_no_keys_that_fewer_than_a_majority_keep() {
     let mut sites = sites();
     let one = sites.vaults.remove(0);
     let rest = std::mem::take(&mut sites.vaults);
     drop(rest);
-    let named = |vault: &Vault| {
-        let mut serial = None;
-        vault.read(&mut |state| serial = Some(state.keys_serial())).unwrap();
-        serial.unwrap()
-    };
     assert!(matches!(one.rotate(Turn::Tickets), Err(Fault::Unsettled(_))), "the others have no vault that keeps them");
     assert_eq!((named(&one), one.keys().unwrap().serial, sites.kept[0].open().unwrap().serial()), (0, 0, 0));
     // A vault that has no place for them does not count either.
@@ -388,24 +401,32 @@ fn v17_fleet_of_two_turns_at_once_one_is_refused_and_all_have_the_other() {
     assert_eq!(two.rotate(Turn::Tickets), Ok(2), "and now it may");
 }
 
-/// The fleet's journal, which this member does not reach for a while.
-struct Unreached(crate::fleet::Fleet);
+/// The fleet's journal, which this member does not reach for a while; or it has nobody to ask.
+struct Unreached {
+    fleet: crate::fleet::Fleet,
+    reached: Arc<AtomicBool>,
+    asks: bool,
+}
+
+fn unsettled() -> Fault {
+    Fault::Unsettled("the test's doing".to_owned())
+}
 
 impl Journal for Unreached {
-    fn commit(&self, _: u64, _: Vec<Command>) -> Result<Vec<Committed>, Fault> {
-        Err(Fault::Unsettled("the test's doing".to_owned()))
+    fn commit(&self, time_s: u64, commands: Vec<Command>) -> Result<Vec<Committed>, Fault> {
+        if self.reached.load(Ordering::Relaxed) { self.fleet.commit(time_s, commands) } else { Err(unsettled()) }
     }
     fn read(&self, look: &mut dyn FnMut(&State)) -> Result<u64, Fault> {
-        self.0.read(look)
+        self.fleet.read(look)
     }
     fn sealed(&self, account: &AccountId, generation: u32) -> Result<Option<Sealed>, Fault> {
-        self.0.sealed(account, generation)
+        self.fleet.sealed(account, generation)
     }
     fn keep_elsewhere(&self, seal: &mut Seal<'_>) -> Result<(), Fault> {
-        self.0.keep_elsewhere(seal)
+        if self.asks { self.fleet.keep_elsewhere(seal) } else { Err(unsettled()) }
     }
     fn policy(&self) -> &Policy {
-        self.0.policy()
+        self.fleet.policy()
     }
 }
 
@@ -429,9 +450,7 @@ fn v17_fleet_member_killed_in_a_turn_that_another_was_before_comes_back_with_the
     let mut sites = sites();
     drop(sites.vaults.remove(1));
     let kept = &sites.kept[1];
-    let clock = Arc::new(SystemClock::new(300).unwrap());
-    let two = Vault::over(Box::new(Unreached(sites.journal(2))), clock, kept.open().unwrap()).map(Arc::new).unwrap();
-    two.hold_keys(&sites.journal(2), &Arc::new(recipient(2)));
+    let (two, _) = sites.unreached(2);
     assert!(matches!(two.rotate(Turn::Epoch), Err(Fault::Unsettled(_))));
     assert_eq!(kept.open().unwrap().serial(), 1, "on its disk, and not yet in the journal");
     sites.vaults[0].rotate(Turn::Epoch).unwrap();
@@ -459,4 +478,110 @@ fn v17_fleet_member_killed_in_a_turn_that_another_was_before_comes_back_with_the
     let two = sites.vault(2, custody).unwrap();
     assert_eq!(person.recover(&two, "right").unwrap(), b"secret");
     assert_eq!(person.recover(&sites.vault(2, kept.open().unwrap()).unwrap(), "right").unwrap(), b"secret");
+}
+
+#[test]
+fn v17_fleet_member_killed_in_a_turn_comes_back_though_the_others_have_turned_twice() {
+    // With what it has kept aside, and with what another hands over.
+    for has_kept in [true, false] {
+        let mut sites = sites();
+        drop(sites.vaults.remove(1));
+        let kept = &sites.kept[1];
+        let (two, _) = sites.unreached(2);
+        assert!(matches!(two.rotate(Turn::Epoch), Err(Fault::Unsettled(_))));
+        let two = Some(two).filter(|_| has_kept);
+        sites.vaults[0].rotate(Turn::Epoch).unwrap();
+        sites.vaults[0].rotate(Turn::Tickets).unwrap();
+        drop(two);
+        let person = Person::new("fleet");
+        person.enrol(&sites.vaults[0], "right", b"secret");
+        let mut custody = kept.open().unwrap();
+        assert_eq!((custody.serial(), custody.epochs.newest()), (1, 2), "what it had begun");
+        assert_eq!(custody.follow_keys(&sites.journal(2), &recipient(2)), Ok(true));
+        let two = sites.vault(2, custody).unwrap();
+        assert_eq!(person.recover(&two, "right").unwrap(), b"secret");
+        drop(two);
+        assert_eq!(person.recover(&sites.vault(2, kept.open().unwrap()).unwrap(), "right").unwrap(), b"secret");
+    }
+}
+
+#[test]
+fn v17_fleet_turn_that_is_finished_later_is_kept_by_a_majority_then() {
+    let mut sites = sites();
+    drop(sites.vaults.remove(1));
+    let (two, reached) = sites.unreached(2);
+    assert!(matches!(two.rotate(Turn::Tickets), Err(Fault::Unsettled(_))));
+    // The others are gone, and with them what they have kept.
+    sites.vaults.clear();
+    sites.kept[0].aside = Arc::default();
+    sites.kept[2].aside = Arc::default();
+    reached.store(true, Ordering::Relaxed);
+    assert!(matches!(two.rotate(Turn::Digests), Err(Fault::Unsettled(_))));
+    assert_eq!(named(&two), 0, "by the next turn");
+    drop(two);
+    let open = |number: u64| sites.vault(number, sites.kept[number as usize - 1].open().unwrap());
+    assert!(matches!(open(2), Err(Fault::Unsettled(_))));
+    let one = open(1).unwrap();
+    assert_eq!(named(&one), 0, "by the next opening");
+    let two = open(2).unwrap();
+    assert_eq!((named(&two), two.keys().unwrap().serial), (1, 1));
+    drop(two);
+    assert_eq!(named(&one), 1);
+    assert_eq!(one.follow_keys(&sites.journal(1), &recipient(1)), Ok(true), "by what it keeps");
+}
+
+#[test]
+fn v17_fleet_vaults_that_were_all_killed_in_a_turn_do_not_wait_for_each_other() {
+    let mut sites = sites();
+    let (two, _) = sites.unreached(2);
+    assert!(matches!(two.rotate(Turn::Tickets), Err(Fault::Unsettled(_))));
+    drop(two);
+    sites.vaults.clear();
+    let journal = Unreached { fleet: sites.journal(2), reached: Arc::new(AtomicBool::new(true)), asks: false };
+    let clock = Arc::new(SystemClock::new(300).unwrap());
+    let two = Vault::over(Box::new(journal), clock, sites.kept[1].open().unwrap()).unwrap();
+    assert_eq!(named(&two), 1);
+}
+
+#[test]
+fn v14_fleet_vault_finishes_what_it_has_begun_before_it_takes_keys() {
+    let mut sites = sites();
+    drop(sites.vaults.remove(1));
+    let (two, reached) = sites.unreached(2);
+    assert!(matches!(two.rotate(Turn::Epoch), Err(Fault::Unsettled(_))));
+    let begun = sites.kept[1].root().derive(2).unwrap();
+    sites.vaults[0].rotate(Turn::Epoch).unwrap();
+    let sealed = sites.vaults[0].hand_over(2, recipient(2).public_key()).unwrap();
+    assert!(matches!(two.take_keys(&sealed, 2, &recipient(2)), Err(Fault::Unsettled(_))));
+    let held = sites.kept[1].root().derive(2).unwrap();
+    assert!(bool::from(held.ct_eq(begun.expose())), "the store is sealed under it");
+    reached.store(true, Ordering::Relaxed);
+    two.take_keys(&sealed, 2, &recipient(2)).unwrap();
+    drop(two);
+    assert_eq!(sites.vault(2, sites.kept[1].open().unwrap()).unwrap().keys().unwrap().serial, 1);
+}
+
+#[test]
+fn v8_fleet_keys_kept_aside_do_not_bring_back_an_epoch_that_is_over() {
+    let mut sites = sites();
+    let three = sites.vaults.pop().unwrap();
+    let (one, kept) = (sites.vaults.remove(0), &sites.kept[2]);
+    let has = |epoch: u32| {
+        let copy = kept.aside.read().unwrap().unwrap();
+        let opened = kept.open().unwrap().epochs.open_blob("keys aside", &copy).unwrap();
+        let key = kept.root().derive(epoch).unwrap();
+        opened.expose().windows(64).any(|bytes| bytes == key.expose())
+    };
+    let follow = || {
+        named(&three);
+        three.follow_keys(&sites.journal(3), &recipient(3))
+    };
+    one.rotate(Turn::Epoch).unwrap();
+    assert!(!has(1));
+    assert_eq!(follow(), Ok(true));
+    one.rotate(Turn::Tickets).unwrap();
+    assert!(!has(1) && has(2), "none but the newest");
+    drop(one);
+    assert_eq!(follow(), Ok(true), "by what it keeps");
+    assert_eq!(three.keys().unwrap().epochs.len(), 2);
 }

@@ -216,8 +216,13 @@ const LIST: &[(&str, Refusal, Attempt)] = &[
     ("a removal without proof", Refusal::Forbidden, |it| {
         it.ada.ask(&it.vault, &Request::RemoveUnproven { generation: 1 })
     }),
-    ("a removal of nothing", Refusal::NoRecord, |it| {
+    ("a removal of nothing, without proof", Refusal::Forbidden, |it| {
         Person::new("nobody").ask(&it.vault, &Request::RemoveUnproven { generation: 0 })
+    }),
+    ("a removal of what is removed", Refusal::NoRecord, |it| {
+        let removal = Request::Remove { ticket: &it.proof.ticket, ke3: &it.proof.ke3 };
+        assert_eq!(it.ada.ask(&it.vault, &removal), Ok(Reply::Removed));
+        it.ada.ask(&it.vault, &removal)
     }),
 ];
 
@@ -272,6 +277,40 @@ fn a_removal_without_proof_is_for_policies_that_allow_it() {
     assert_eq!(remove(2), Ok(Reply::Refused(Refusal::Stale)));
     assert_eq!(remove(1), Ok(Reply::Removed));
     assert_eq!(remove(2), Ok(Reply::Refused(Refusal::NoRecord)));
+    let nobody = Person::new("nobody").ask(&scene.vault, &Request::RemoveUnproven { generation: 0 });
+    assert_eq!(nobody, Ok(Reply::Refused(Refusal::NoRecord)));
+}
+
+#[test]
+fn v4_where_it_is_not_allowed_a_removal_without_proof_tells_nothing_of_the_account() {
+    let Scene { vault, clock, ada, bob, proof, .. } = Scene::new(Policy::development());
+    let [guessed, strange, unheard] = ["guessed", "strange", "unheard"].map(Person::new);
+    assert_eq!(ada.ask(&vault, &Request::Remove { ticket: &proof.ticket, ke3: &proof.ke3 }), Ok(Reply::Removed));
+    guessed.enrol(&vault, "code", b"wrapped");
+    while guessed.start(&vault, "guess").is_ok() {}
+    strange.start(&vault, "guess").unwrap();
+    clock.forward(vault.policy().destroy_after_s);
+    assert_eq!(vault.sweep().unwrap().destroyed, 1);
+    let record = |person: Person| {
+        let mut record = None;
+        let index = vault.read(&mut |state| record = state.account(&person.0).map(|it| *it.record())).unwrap();
+        (record, index)
+    };
+    assert_eq!(record(ada).0, Some(Record::None), "removed");
+    assert!(matches!(record(bob).0, Some(Record::Live { .. })), "known");
+    assert_eq!(record(guessed).0, Some(Record::Destroyed));
+    assert_eq!((record(strange).0, record(unheard).0), (Some(Record::None), None), "never enrolled");
+
+    let before = record(ada).1;
+    for generation in 0..4 {
+        let people = [ada, bob, guessed, strange, unheard];
+        let requests = people.map(|person| Request::RemoveUnproven { generation }.encode(&person.0).unwrap());
+        let asked: Vec<_> =
+            people.iter().zip(&requests).map(|(person, request)| Admitted { account: person.0, request }).collect();
+        let forbidden = Reply::Refused(Refusal::Forbidden).encode();
+        assert!(vault.process_bytes(&asked).iter().all(|reply| *reply == forbidden), "generation {generation}");
+    }
+    assert_eq!(record(ada).1, before, "and it writes no row");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::person::Person;
 use super::{NOW_S, vault, vault_with};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
-use crate::ledger::{Command, Policy, Side, Tally};
+use crate::ledger::{Command, Policy, Side, Tally, Verdict};
 use crate::protocol::{Reply, Request};
 use crate::vault::{ManualClock, Offer, Parcel, Turn, Vault};
 
@@ -107,6 +107,79 @@ fn every_step_may_be_repeated() {
     }
     assert_eq!(people[7].recover(&target, "one").unwrap(), secret(7));
     assert!(open().next(None).unwrap().is_none());
+}
+
+#[test]
+fn server_keys_that_turn_in_the_middle_come_with_a_hello_that_is_said_again() {
+    let Scene { source, target, people } = scene();
+    let export = source.export(target.offer().unwrap()).unwrap();
+    let import = target.import().unwrap();
+    let first = export.hello().unwrap();
+    import.begin(&first).unwrap();
+    let server = source.rotate(Turn::Server).unwrap();
+    source.enrol_under(server as u16).unwrap();
+    people[3].enrol(&source, "two", b"made by the new keys");
+
+    let last = export.next(BEGIN).unwrap().unwrap();
+    assert_eq!(last.upto, None);
+    let Err(Fault::Key(said)) = import.take(&last) else { panic!("a record of keys that have not come") };
+    assert!(said.contains("did not come"), "{said}");
+    let serial = || target.keys().unwrap().serial;
+    let before = serial();
+    import.begin(&first).unwrap();
+    assert_eq!(serial(), before, "nothing new in it");
+    for hello in [export.hello().unwrap(), export.hello().unwrap(), first] {
+        import.begin(&hello).unwrap();
+        assert_eq!(serial(), before + 1, "the new keys, once");
+    }
+    assert_eq!(import.take(&last).unwrap(), export.total().unwrap());
+    assert!(target.ring().secrets.arriving.is_none(), "it has ended");
+    assert_eq!(people[3].recover(&target, "two").unwrap(), b"made by the new keys");
+    for number in [2, 30] {
+        assert_eq!(people[number].recover(&target, "one").unwrap(), secret(number), "made by those of before");
+    }
+    // None of them twice: the target's own, and three of the source.
+    let held: Vec<_> = target.keys().unwrap().servers.iter().map(|it| it.public_key).collect();
+    let theirs = source.keys().unwrap().servers;
+    assert_eq!((held.len(), theirs.len()), (4, 3));
+    assert!(theirs.iter().all(|it| held.contains(&it.public_key)));
+}
+
+#[test]
+fn v8_a_move_that_is_cut_short_behind_its_last_account_ends_all_the_same() {
+    let ways: [fn(&Vault); 3] = [
+        |target| assert!(target.sweep().is_ok()),
+        |target| assert!(matches!(target.import(), Err(Fault::Key(_))), "all have come"),
+        |target| assert!(matches!(target.offer(), Err(Fault::Key(_))), "another would lose its accounts to it"),
+    ];
+    for (way, end) in ways.into_iter().enumerate() {
+        let ((source, _), (target, _)) = (vault(), vault());
+        let offer = target.offer().unwrap();
+        let hello = source.export(offer.clone()).unwrap().hello().unwrap();
+        target.import().unwrap().begin(&hello).unwrap();
+        let server = target.rotate(Turn::Server).unwrap() as u16;
+        target.enrol_under(server).unwrap();
+        target.retire_server_keys(server - 1).unwrap();
+        target.sweep().unwrap();
+        let numbers = || target.keys().unwrap().servers.iter().map(|it| it.number).collect::<Vec<_>>();
+        assert_eq!(numbers(), [1, 2, 3], "while accounts may come, keys wait for them");
+        assert_eq!(target.offer().unwrap(), offer, "and the offer stands");
+
+        // A kill: the last accounts are in the journal, and the keys of the move still in the store.
+        let last = Command::Arrive { offer: offer.hash(), from: AccountId([0; 32]), upto: None, arrivals: [].into() };
+        let receipts = target.journal.commit(NOW_S, vec![last]).unwrap();
+        assert_eq!(*receipts[0].verdict(), Verdict::Done);
+        let kept = || target.keeper().held().unwrap().1;
+        assert!(kept().arriving.is_some(), "nothing has ended it yet");
+        end(&target);
+        assert!(kept().arriving.is_none(), "way {way}: parcels open no more");
+        assert_eq!(numbers(), [3], "way {way}: nothing waits any more");
+        assert!(matches!(target.offer(), Err(Fault::Key(_))), "way {way}: the offer is spent");
+        assert!(matches!(target.import(), Err(Fault::Key(_))));
+        let serial = target.keys().unwrap().serial;
+        target.sweep().unwrap();
+        assert_eq!(target.keys().unwrap().serial, serial, "it ends once");
+    }
 }
 
 #[test]

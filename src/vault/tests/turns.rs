@@ -9,6 +9,7 @@ use super::{NOW_S, vault};
 use crate::error::{Fault, Refusal};
 use crate::journal::{Committed, Journal, Memory};
 use crate::ledger::{Command, Policy, Record, State};
+use crate::limits::KEYS_MAX;
 use crate::protocol::{Reply, Request};
 use crate::vault::{Custody, KeyStore, ManualClock, MemoryKeyStore, Pace, Turn, Vault};
 use crate::wrap::{MemoryRoot, RootSource, Sealed, blob_epoch};
@@ -293,6 +294,33 @@ fn v7_a_turn_that_was_given_up_is_finished_by_the_next_whether_the_journal_took_
         drop(vault);
         assert_eq!(person.recover(&place.open().unwrap(), "one").unwrap(), b"secret");
     }
+}
+
+#[test]
+fn server_keys_that_a_turn_that_was_given_up_goes_back_to_are_not_retired() {
+    let (place, vault) = Place::new();
+    vault.rotate(Turn::Server).unwrap();
+    vault.enrol_under(2).unwrap();
+    drop(vault);
+    let gives_up = Arc::new(AtomicBool::new(true));
+    let journal = GivesUp { journal: place.journal.clone(), gives_up: gives_up.clone(), takes: false };
+    let custody = Custody::open(Box::new(place.root.clone()), Box::new(place.store.clone())).unwrap();
+    let vault = Vault::over(Box::new(journal), place.clock.clone(), custody).unwrap();
+    assert!(matches!(vault.enrol_under(1), Err(Fault::Unsettled(_))));
+    gives_up.store(false, Ordering::Relaxed);
+    assert!(matches!(vault.retire_server_keys(1), Err(Fault::Key(_))), "new records are made by it");
+    Person::new("ada").enrol(&vault, "one", b"secret");
+}
+
+#[test]
+fn epochs_turn_until_no_more_can_be_held_and_again_when_those_before_are_over() {
+    let (place, vault) = Place::new();
+    let most = KEYS_MAX as u32;
+    (2..=most).for_each(|epoch| assert_eq!(vault.rotate(Turn::Epoch), Ok(epoch)));
+    assert!(matches!(vault.rotate(Turn::Epoch), Err(Fault::Limit(_))));
+    assert_eq!(place.root.epochs().unwrap().len(), KEYS_MAX, "nothing is made");
+    assert_eq!(vault.retire_epochs(), Ok(most));
+    assert_eq!(vault.rotate(Turn::Epoch), Ok(most + 1));
 }
 
 /// A place of keys that fails, or loses what it was told to keep.

@@ -10,10 +10,12 @@ mod up;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::bundle::{hex, read_bundle};
@@ -23,6 +25,10 @@ use crate::keys::Place;
 use crate::measure::Outcome;
 pub(crate) use site::Site;
 use strongroom::fleet::{Backup, Survey};
+use strongroom::vault::Pace;
+
+/// Between two looks at how far records have moved.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Subcommand)]
 pub(crate) enum FleetCommand {
@@ -97,6 +103,32 @@ pub(crate) enum FleetCommand {
         member: At,
         /// Which kind
         kind: Kind,
+    },
+    /// What keys a member holds, and how many records need each
+    Keys {
+        #[command(flatten)]
+        member: At,
+        /// Write JSON to standard output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a member move the records of older epochs to the newest, and wait until it has
+    ///
+    /// Interrupted, the member goes on; begun again at any member, so does what is left.
+    Rewrap {
+        #[command(flatten)]
+        member: At,
+        /// Records a second, at most
+        #[arg(long, default_value_t = Pace::default().records_per_s, value_parser = clap::value_parser!(u32).range(1..))]
+        rate: u32,
+    },
+    /// End all epochs before the newest, and destroy their keys
+    ///
+    /// Refused while a record is sealed under one of them. The other members destroy them at their next sweep, and those that are
+    /// down once they are back. Copies of a member's disk from before cannot be opened afterwards.
+    Retire {
+        #[command(flatten)]
+        member: At,
     },
     /// Have a member lead no more, before it is stopped
     Drain {
@@ -194,6 +226,15 @@ pub(crate) fn run(command: FleetCommand) -> Outcome<ExitCode> {
             let told = ask(&member.at, "/v1/rotate", json!({ "kind": kind }))?;
             tell(&format!("key {} is in use", told["number"]))?;
         }
+        FleetCommand::Keys { member, json } => {
+            let told = keys_of(&member.at)?;
+            tell(&if json { told["keys"].to_string() } else { told["words"].as_str().unwrap_or_default().to_owned() })?;
+        }
+        FleetCommand::Rewrap { member, rate } => rewrap(&member.at, rate)?,
+        FleetCommand::Retire { member } => {
+            let told = ask(&member.at, "/v1/retire", json!({}))?;
+            tell(&format!("nothing is sealed under an epoch before {} any more", told["epoch"]))?;
+        }
         FleetCommand::Drain { member } => {
             ask(&member.at, "/v1/drain", json!({}))?;
             tell("it is to lead no more; stop it once \"strongroom fleet status\" shows another leader")?;
@@ -207,6 +248,31 @@ fn ask(server: &str, path: &str, body: serde_json::Value) -> Outcome<serde_json:
     tokio::runtime::Runtime::new()?.block_on(front_end::call(server, path, Some(body)))
 }
 
+fn keys_of(server: &str) -> Outcome<serde_json::Value> {
+    tokio::runtime::Runtime::new()?.block_on(front_end::call(server, "/v1/keys", None))
+}
+
+fn rewrap(server: &str, rate: u32) -> Outcome<()> {
+    ask(server, "/v1/rewrap", json!({ "rate": rate }))?;
+    let style = ProgressStyle::with_template("{bar:28} {pos}/{len} records, {per_sec}, {eta} to go")?;
+    let (bar, mut most) = (ProgressBar::no_length().with_style(style), 0);
+    loop {
+        let told = keys_of(server)?;
+        let left = told["left"].as_u64().unwrap_or_default();
+        most = most.max(left);
+        bar.set_length(most);
+        bar.set_position(most - left);
+        if left == 0 {
+            bar.finish_and_clear();
+            return tell("every record is sealed under the newest epoch; `strongroom fleet retire` ends those before");
+        }
+        if told["rewraps"] == false {
+            return Err(format!("{left} records are left in older epochs; the member's log says why").into());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
 fn member(folder: &std::path::Path, number: u64, name: &str, code: &str) -> Outcome<()> {
     let site = Site::create(folder, number, name)?;
     write_new(&folder.join("channel.pub"), site.channel_key())?;
@@ -214,9 +280,9 @@ fn member(folder: &std::path::Path, number: u64, name: &str, code: &str) -> Outc
     tell(&format!("{number},{name},{},{},{code}", hex(&named.link_key), hex(&named.channel_key)))
 }
 
-fn survey((survey, held): &(Survey, u32)) -> Outcome<()> {
+fn survey((survey, held, new): &(Survey, u32, bool)) -> Outcome<()> {
     let Survey { last, backup, restores, predecessor, accounts, time_s, keys_serial, .. } = survey;
-    let older = if held < keys_serial { ": older, so another member must hand over" } else { "" };
+    let older = if *new { "" } else { ": not those, so another member must hand over" };
     tell(&format!(
         "backup {}\nlast row {} of term {}; of several, the one of the greatest term and row has what was acknowledged\n\
          restores {restores}\nmembers by the statement {}\naccounts {accounts}\nstate time {time_s}, in seconds since 1970\n\

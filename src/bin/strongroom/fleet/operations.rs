@@ -3,6 +3,7 @@
 //! address: it belongs on a network of the operator's own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
@@ -18,9 +19,10 @@ use serde_json::json;
 use strongroom::error::Fault;
 use strongroom::fleet::Replica;
 use strongroom::transparency::{Bundle, Note};
-use strongroom::vault::{Turn, Vault};
+use strongroom::vault::{KeyStatus, Pace, Turn, Vault};
 
 use crate::bundle::hex;
+use crate::keys::{in_json, in_words};
 
 /// A member, as far as it has come.
 #[derive(Clone)]
@@ -31,6 +33,8 @@ pub(super) struct Operated {
     pub(super) metrics: PrometheusHandle,
     /// Where its door is.
     pub(super) people: String,
+    /// Whether it moves records to the newest epoch.
+    pub(super) rewraps: Arc<AtomicBool>,
 }
 
 /// What it tells of itself.
@@ -66,6 +70,12 @@ struct Joins {
 #[derive(Deserialize)]
 struct Turned {
     kind: String,
+}
+
+#[derive(Deserialize)]
+struct Moved {
+    /// Records a second, at most.
+    rate: u32,
 }
 
 impl Operated {
@@ -123,7 +133,10 @@ pub(super) fn router(member: Operated) -> Router {
         .route("/v1/status", get(async |State(member): State<Operated>| Json(member.told())))
         .route("/v1/statement", post(obey))
         .route("/v1/hand-over", post(hand_over))
+        .route("/v1/keys", get(keys))
         .route("/v1/rotate", post(rotate))
+        .route("/v1/rewrap", post(rewrap))
+        .route("/v1/retire", post(retire))
         .route("/v1/drain", post(drain))
         .with_state(member)
 }
@@ -174,6 +187,44 @@ async fn rotate(State(member): State<Operated>, Json(Turned { kind }): Json<Turn
     };
     let number = member.vault(move |vault| vault.rotate(turn)).await;
     number.map_or_else(|refused| refused, |number| Json(json!({ "number": number })).into_response())
+}
+
+async fn keys(State(member): State<Operated>) -> Response {
+    let rewraps = member.rewraps.load(Ordering::Relaxed);
+    let status = member.vault(Vault::keys).await;
+    let told = |status: KeyStatus| {
+        let left: u64 = status.epochs.iter().rev().skip(1).map(|it| it.records).sum();
+        let (keys, words) = (in_json(&status), in_words(&status));
+        Json(json!({ "keys": keys, "words": words, "rewraps": rewraps, "left": left })).into_response()
+    };
+    status.map_or_else(|refused| refused, told)
+}
+
+/// Begins to move records to the newest epoch. It goes on by itself, and ends when the member does.
+async fn rewrap(State(member): State<Operated>, Json(Moved { rate }): Json<Moved>) -> Response {
+    let Some(vault) = member.vault.get().cloned() else {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "its vault is not open yet");
+    };
+    if member.rewraps.swap(true, Ordering::Relaxed) {
+        return problem(StatusCode::CONFLICT, "it moves records already");
+    }
+    // Steps of at most a second: who stops the member does not wait for more.
+    let pace = Pace { records_per_s: rate, step: (rate as usize).min(Pace::default().step) };
+    tokio::task::spawn_blocking(move || {
+        match vault.rewrap(pace).run(|_| {}) {
+            Ok(done) => {
+                tracing::info!(records = done.done, epoch = done.epoch, "records have moved to the newest epoch")
+            }
+            Err(fault) => tracing::error!(%fault, "records are left in older epochs"),
+        }
+        member.rewraps.store(false, Ordering::Relaxed);
+    });
+    Json(json!({})).into_response()
+}
+
+async fn retire(State(member): State<Operated>) -> Response {
+    let epoch = member.vault(Vault::retire_epochs).await;
+    epoch.map_or_else(|refused| refused, |epoch| Json(json!({ "epoch": epoch })).into_response())
 }
 
 async fn drain(State(member): State<Operated>) -> Response {

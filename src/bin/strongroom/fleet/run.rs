@@ -122,6 +122,7 @@ async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
         vault: opened.clone(),
         metrics: metrics.clone(),
         people: format!("http://{}", people.local_addr()?),
+        rewraps: Arc::default(),
     };
     tell(&format!("member {}: operators are answered on http://{}", site.number, operations.local_addr()?))?;
     tokio::spawn(axum::serve(operations, operations::router(operated)).into_future());

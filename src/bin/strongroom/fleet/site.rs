@@ -165,8 +165,9 @@ impl Site {
         Ok(what)
     }
 
-    /// What its files hold, or a copy of another member's, read with its keys; and the serial number of these.
-    pub(crate) fn survey(&self, copy: Option<Backup<'_>>) -> Outcome<(Survey, u32)> {
+    /// What its files hold, or a copy of another member's, read with its keys; the serial number of these, and whether they are
+    /// those that the fleet had turned to, or newer.
+    pub(crate) fn survey(&self, copy: Option<Backup<'_>>) -> Outcome<(Survey, u32, bool)> {
         let FleetKeys { policy, .. } = self.fleet_keys()?;
         let mut custody = self.custody()?;
         let key = custody.journal_key();
@@ -178,16 +179,19 @@ impl Site {
             }
         };
         // What it has kept for a turn that the journal names is its own.
-        custody.take_kept(survey.keys_serial, &survey.keys_mark)?;
-        Ok((survey, custody.serial()))
+        let new = custody.take_kept(survey.keys_serial, &survey.keys_mark)?;
+        Ok((survey, custody.serial(), new))
     }
 
     /// The fleet's keys, sealed to a member that a statement names by which the fleet goes on from what this one has left.
     pub(crate) fn hand_over(&self, statement: &Note, member: u64, to: &[u8; PUBLIC_KEY_LEN]) -> Outcome<Vec<u8>> {
-        let (Survey { signers, keys_serial, .. }, held) = self.survey(None)?;
-        if held < keys_serial {
+        if !matches!(Statement::read(statement)?.order, Order::Refound { .. }) {
+            return Err("a fleet that runs hands its keys over by itself: see `fleet take --from`".into());
+        }
+        let (Survey { signers, keys_serial, .. }, held, new) = self.survey(None)?;
+        if !new {
             return Err(format!(
-                "the fleet had turned to keys {keys_serial}, and this member has {held}: take another's"
+                "the fleet had turned to keys of serial number {keys_serial}, and this member has others, of {held}: take another's"
             )
             .into());
         }
@@ -235,8 +239,15 @@ impl Site {
 
     /// The vault over its replica, with keys as new as the fleet's; [`Fault::Unsettled`] while there is no leader.
     pub(crate) fn vault(&self, fleet: Fleet) -> Outcome<Result<Vault, Fault>> {
+        match self.vault_with(self.custody()?, fleet.clone())? {
+            // Keys may have turned in between.
+            Err(Fault::Key(_)) => self.vault_with(self.custody()?, fleet),
+            opened => Ok(opened),
+        }
+    }
+
+    fn vault_with(&self, mut custody: Custody, fleet: Fleet) -> Outcome<Result<Vault, Fault>> {
         let clock = Arc::new(SystemClock::new(fleet.replica().policy().skew_max_s)?);
-        let mut custody = self.custody()?;
         let followed = custody.follow_keys(&fleet, &self.recipient);
         Ok(followed.and_then(|_| Vault::over(Box::new(fleet), clock, custody)))
     }
