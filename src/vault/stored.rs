@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::keys::{Arriving, FleetSecrets, Numbered, Server};
+use crate::engine::{SHALLOW, traceless};
 use crate::error::Fault;
 use crate::limits::KEYS_MAX;
 use crate::wire::{Invalid, Reader, Writer};
@@ -52,7 +53,8 @@ impl FleetSecrets {
     /// Reads what [`FleetSecrets::encode`] wrote.
     pub(super) fn decode(bytes: &[u8]) -> Result<Box<Self>, Fault> {
         let mut reader = Reader::versioned("the fleet's keys", bytes, VERSION)?;
-        Self::read(&mut reader).map_err(Invalid::stored("the fleet's keys"))
+        // Keys pass over the stack on their way.
+        traceless::<SHALLOW, _>(|| Self::read(&mut reader)).map_err(Invalid::stored("the fleet's keys"))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Box<Self>, Invalid> {
