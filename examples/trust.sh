@@ -233,6 +233,7 @@ news() {
     [ "$status" = 3 ] || { printf 'the monitor ended with %s\n' "$status" >&2; exit 1; }
 }
 news --folder log --pins phone.pins --memory monitor.memory
+refused "0 known witnesses have seen this checkpoint" log monitor --folder forked-log --pins phone.pins --memory other.memory
 run log monitor --folder log --pins phone.pins --memory monitor.memory
 refused "the log contradicts itself" log monitor --folder forked-log --pins phone.pins --memory monitor.memory
 

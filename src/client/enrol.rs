@@ -158,7 +158,8 @@ impl PendingEnrolment {
     /// Reads how it ended: the new record's generation, from which on only the new code counts.
     ///
     /// # Errors
-    /// [`Failure::UnexpectedReply`] and [`Refusal::Busy`](crate::error::Refusal::Busy) leave the outcome open: repeat.
+    /// [`Failure::UnexpectedReply`] and [`Refusal::Busy`](crate::error::Refusal::Busy) leave the outcome open: repeat. So do
+    /// `Forbidden` and `Moved`, which are told of another account than the request's, or by a vault that answers for it no more.
     /// Any other [`Failure::Refused`] says that these bytes changed nothing and never will, unless an earlier repeat
     /// of them was already done.
     pub fn done(&self, reply: &[u8]) -> Result<u32, Failure> {

@@ -196,7 +196,7 @@ impl Http {
         let (reply, sent) = self.send(pending.request()).await?;
         match pending.done(reply.expose()) {
             // An earlier sending was done, and its answer lost.
-            Err(Failure::Refused(Refusal::NoRecord | Refusal::Stale)) if sent > 1 => Ok(()),
+            Err(Failure::Refused(Refusal::NoRecord)) if sent > 1 => Ok(()),
             done => Ok(done?),
         }
     }

@@ -1,8 +1,10 @@
 //! The person's side: enrol, recover, remove and ask, over an unmodified `opaque-ke` 4.0.1. Door two of the crate.
 //!
 //! State machines without I/O: each step hands out the bytes of one request and takes the bytes of one reply; how they
-//! travel is the application's business. Whoever carries them learns no secret and, by repeating or dropping them,
-//! gains no guess.
+//! travel is the application's business. Whoever carries them, by repeating or dropping them, gains no guess, and learns no
+//! secret from a recovery. **An enrolment is to travel sealed** (feature `channel`, as `Http` does), or by TLS that ends where
+//! the vault is: who carries it in clear and answers in the vault's place can try codes offline on what the client sends then.
+//! RFC 9807 wants a channel for it that is authenticated and secret.
 //!
 //! | to | steps |
 //! |---|---|

@@ -80,13 +80,15 @@ impl Terms {
         Ok(Terms::default().with(keys))
     }
 
-    /// [`Terms::of`], and [`Terms::development`], for a fleet of either kind.
+    /// [`Terms::of`]; and [`Terms::development`], where the fleet was made for development.
     ///
     /// # Errors
     /// As [`Verified::fleet_keys`].
     #[cfg(feature = "transparency")]
     pub fn of_development(verified: &Verified) -> Result<Self, Fault> {
-        Ok(Terms::development().with(verified.fleet_keys()?))
+        let keys = verified.fleet_keys()?;
+        let terms = if keys.policy.development { Terms::development() } else { Terms::default() };
+        Ok(terms.with(keys))
     }
 
     #[cfg(feature = "transparency")]

@@ -347,9 +347,13 @@ impl Machine {
                 }
             }
         }
-        if commands.iter().any(|command| matches!(command, Command::Members { .. })) {
+        if commands.iter().any(names) {
             let mut roster = self.roster_of(&book)?;
-            roster.take(&commands);
+            if !roster.take(&commands) && id.index > 0 {
+                return Err(Fault::Damaged(
+                    "a row names members or signers whom both signers have not named".to_owned(),
+                ));
+            }
             book.gone = roster.gone().clone();
         }
         let receipts = kept.apply(id.index, time_s, commands)?;
@@ -466,6 +470,11 @@ pub(super) struct Refounding {
     pub(super) predecessor: [u8; 32],
     /// The statement, as the state keeps it.
     pub(super) statement: Vec<u8>,
+}
+
+/// Whether a command names members, or signers.
+pub(super) fn names(command: &Command) -> bool {
+    matches!(command, Command::Members { .. } | Command::Signers { .. })
 }
 
 /// The commands of a proposal.

@@ -1,8 +1,8 @@
 //! [`Roster`]: who may be a member, as the rows of a log up to one of them say.
 //!
 //! The last statement of both signers names the members; a change of the membership is a row of its own behind it. The one
-//! is held against the other by every replica before it takes such a row, however it came (F10): with the keys of one
-//! signer alone a stranger would take every key of the fleet.
+//! is held against the other by every replica before it takes such a row, however it came (F10), and statements against the
+//! keys of both: with the keys of one signer alone, or of one member, a stranger would take every key of the fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use super::consensus::{Entry, Membership, NAME_MAX};
 use super::link::Address;
 use super::machine::commands_of;
 use crate::error::Fault;
-use crate::ledger::{Command, State, statement_hash};
-use crate::transparency::{Member, Note, Order, Statement};
+use crate::ledger::{Command, Signers, State, statement_hash};
+use crate::transparency::{Member, Note, Order, Statement, next_signers};
 
 /// What is known of the members at a row.
 #[derive(Clone)]
@@ -27,13 +27,18 @@ pub(super) struct Roster {
     gone: BTreeSet<u64>,
     /// Who is a member.
     pub(super) membership: Membership,
+    /// By whose statements it goes on.
+    signers: Option<Signers>,
+    /// The fleet's id, which the last statement has.
+    fleet: Option<[u8; 32]>,
 }
 
 impl Roster {
     /// As of a state, and of what is kept beside it.
     pub(super) fn of(state: &State, gone: BTreeSet<u64>, membership: Membership) -> Self {
         let (hash, statement) = state.members();
-        Roster { hash: *hash, named: named(statement), gone, membership }
+        let fleet = read(statement).map(|it| it.fleet);
+        Roster { hash: *hash, named: named(statement), gone, membership, signers: state.signers().copied(), fleet }
     }
 
     /// Numbers that nobody has again.
@@ -63,19 +68,39 @@ impl Roster {
         !self.gone.contains(&number) && known.is_none_or(|known| known.link_key == at.link_key)
     }
 
-    /// What of these commands names other members, as the ledger decides it too.
-    pub(super) fn take(&mut self, commands: &[Command]) {
+    /// What of these commands names other members or signers, as the ledger decides it too; whether both signers have signed all
+    /// of that.
+    pub(super) fn take(&mut self, commands: &[Command]) -> bool {
+        let mut signed = true;
         for command in commands {
-            let Command::Members { predecessor, statement } = command else { continue };
-            if *predecessor == self.hash {
-                let next = named(statement);
-                let stays = |number, at: &Address| next.get(number).is_some_and(|it| it.link_key == at.link_key);
-                self.gone
-                    .extend(self.named.iter().filter(|(number, at)| !stays(*number, at)).map(|(number, _)| number));
-                self.hash = statement_hash(statement);
-                self.named = next;
+            match command {
+                Command::Members { predecessor, statement } if *predecessor == self.hash => {
+                    signed &= self.have_signed(predecessor, statement);
+                    let next = named(statement);
+                    let stays = |number, at: &Address| next.get(number).is_some_and(|it| it.link_key == at.link_key);
+                    self.gone
+                        .extend(self.named.iter().filter(|(number, at)| !stays(*number, at)).map(|(number, _)| number));
+                    self.hash = statement_hash(statement);
+                    self.named = next;
+                    self.fleet = read(statement).map(|it| it.fleet);
+                }
+                Command::Signers { from, to, bundle } if self.signers == Some(**from) => {
+                    let next = |fleet| next_signers(&Note::read(bundle).ok()?, &fleet, from).ok().flatten();
+                    signed &= self.fleet.and_then(next) == Some(**to);
+                    self.signers = Some(**to);
+                }
+                _ => {}
             }
         }
+        signed
+    }
+
+    /// Whether both signers have said that by this statement, behind that one, others are members.
+    fn have_signed(&self, predecessor: &[u8; 32], statement: &[u8]) -> bool {
+        let (Some(signers), Some(fleet)) = (self.signers, self.fleet) else { return false };
+        let read = Note::read(statement).ok().and_then(|note| Statement::of(&note, &signers).ok());
+        let members = read.filter(|it| matches!(it.order, Order::Members { .. })).map(|it| members_of(&it, &fleet));
+        members.is_some_and(|members| members.is_ok_and(|(behind, _)| behind == *predecessor))
     }
 
     /// Goes one row on; whether that is a row to be taken.
@@ -83,10 +108,8 @@ impl Roster {
         match &entry.payload {
             EntryPayload::Blank => true,
             EntryPayload::Normal(proposal) => match commands_of(proposal) {
-                Ok(commands) => {
-                    self.take(&commands);
-                    true
-                }
+                // The first is what the fleet was founded by, which no statement stands before.
+                Ok(commands) => self.take(&commands) || entry.log_id.index == 0,
                 Err(_) => false,
             },
             EntryPayload::Membership(next) => {
@@ -192,8 +215,12 @@ pub(super) fn addresses(members: &[Member]) -> Result<BTreeMap<u64, Address>, Fa
 }
 
 /// Whom a statement in the state names: its signatures were checked when it came.
+fn read(statement: &[u8]) -> Option<Statement> {
+    Note::read_unsigned(statement).and_then(|note| Statement::read(&note)).ok()
+}
+
 fn named(statement: &[u8]) -> BTreeMap<u64, Address> {
-    let order = Note::read_unsigned(statement).and_then(|note| Statement::read(&note)).map(|it| it.order);
-    let members = order.as_ref().ok().and_then(Order::members);
+    let order = read(statement).map(|it| it.order);
+    let members = order.as_ref().and_then(Order::members);
     members.and_then(|(_, members)| addresses(members).ok()).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use super::checkpoint::Checkpoint;
 use super::evidence::Measurement;
 use super::key::{VerifyingKey, WitnessKey};
+use super::note::Note;
 use super::proof::Proof;
 use super::rejection::Rejection;
 use super::tree;
@@ -52,15 +53,24 @@ impl LogPolicy {
     /// # Errors
     /// Why it does not.
     pub fn check(&self, entry: &[u8], proof: &Proof) -> Result<Checkpoint, Rejection> {
-        let checkpoint = self.check_log(proof)?;
-        self.check_witnesses(proof)?;
+        let checkpoint = self.check_checkpoint(&proof.checkpoint)?;
         self.check_entry(entry, proof, &checkpoint)?;
         Ok(checkpoint)
     }
 
+    /// Whether a checkpoint is the log's, and enough witnesses have seen it. Who watches a log asks this too: else a log shows
+    /// those who watch it another history than the witnesses and everybody else.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check_checkpoint(&self, note: &Note) -> Result<Checkpoint, Rejection> {
+        let checkpoint = self.check_log(note)?;
+        self.check_witnesses(note)?;
+        Ok(checkpoint)
+    }
+
     /// The log's signature.
-    pub(super) fn check_log(&self, proof: &Proof) -> Result<Checkpoint, Rejection> {
-        let note = &proof.checkpoint;
+    pub(super) fn check_log(&self, note: &Note) -> Result<Checkpoint, Rejection> {
         let checkpoint = Checkpoint::read(note).map_err(|fault| Rejection::Malformed(fault.to_string()))?;
         if checkpoint.origin != self.log.name() {
             return Err(Rejection::WrongLog { found: checkpoint.origin, expected: self.log.name().to_owned() });
@@ -73,10 +83,10 @@ impl LogPolicy {
     }
 
     /// The witnesses' signatures; how many there are.
-    pub(super) fn check_witnesses(&self, proof: &Proof) -> Result<usize, Rejection> {
+    pub(super) fn check_witnesses(&self, note: &Note) -> Result<usize, Rejection> {
         let mut found = 0;
         for witness in &self.witnesses {
-            match proof.checkpoint.cosigned_by(witness) {
+            match note.cosigned_by(witness) {
                 Some(true) => found += 1,
                 Some(false) => return Err(Rejection::WitnessSignatureBad(witness.name().to_owned())),
                 None => {}

@@ -213,9 +213,11 @@ impl Trust {
             },
         );
         let log = &self.pins.log;
-        let checkpoints: Vec<_> = followed.iter().map(|(.., proof)| log.check_log(proof)).collect::<Result<_, _>>()?;
+        let checkpoints: Vec<_> =
+            followed.iter().map(|(.., proof)| log.check_log(&proof.checkpoint)).collect::<Result<_, _>>()?;
         told("log", format!("the checkpoints are signed by the log {}", log.log().name()));
-        let seen_by = followed.iter().map(|(.., proof)| log.check_witnesses(proof)).collect::<Result<Vec<_>, _>>()?;
+        let seen_by =
+            followed.iter().map(|(.., proof)| log.check_witnesses(&proof.checkpoint)).collect::<Result<Vec<_>, _>>()?;
         let fewest = seen_by.iter().min().copied().unwrap_or(0);
         told("witnesses", format!("{fewest} known witnesses have seen the log so; {} must have", log.quorum()));
         for ((_, entry, _, proof), checkpoint) in followed.iter().zip(&checkpoints) {

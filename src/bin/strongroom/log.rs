@@ -183,6 +183,8 @@ fn monitor(folder: &Path, pins: &Pins, memory: &Path, json: bool) -> Outcome<Exi
         Some(earlier) => view.since(earlier)?.collect(),
         None => (0..view.size()).filter_map(|index| Some((index, view.entry(index)?))).collect(),
     };
+    // What the log alone has signed it may show nobody else.
+    pins.log.check_checkpoint(view.checkpoint())?;
     let mut told = Vec::new();
     for (index, entry) in new {
         let bundle = Note::read(entry).and_then(|note| Ok((Bundle::read(&note)?, note)));

@@ -108,8 +108,16 @@ enum Way {
 pub(crate) fn enrol(person: &Person) -> Outcome<()> {
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
+    let held = person.files.read_key()?;
+    if held.is_none() && person.files.read_keyring()?.is_some() {
+        return Err(format!(
+            "{} is a backup's, whose key is not here: recover it, or name another keyring for a new one",
+            person.files.keyring.display()
+        )
+        .into());
+    }
     let code = asked_twice("Code: ")?;
-    let key = match person.files.read_key()? {
+    let key = match held {
         Some(key) => key,
         None => {
             let key = Secret::random()?;
@@ -205,22 +213,25 @@ pub(crate) fn status(person: &Person) -> Outcome<()> {
 pub(crate) fn remove(person: &Person) -> Outcome<()> {
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
-    // The keyring first: if a code is its only way in, the vault keeps the record.
-    let before = person.files.read_keyring()?;
-    vault.owns(before.as_ref())?;
-    let mut without = before.clone();
-    if let Some(keyring) = without.as_mut().filter(|keyring| keyring.code().is_some()) {
-        let key = person.files.read_key()?;
-        let key = key.ok_or_else(|| format!("there is no backup key in {}", person.files.key.display()))?;
-        keyring.remove_code(&key)?;
-    }
     let code = asked("Code: ")?;
-    // Written before: a keyring never says that a code opens the backup which may be gone.
-    without.iter().try_for_each(|keyring| person.files.write_keyring(keyring))?;
+    // The keyring first: if a code is its only way in, the vault keeps the record.
+    let mut keyring = person.files.read_keyring()?;
+    vault.owns(keyring.as_ref())?;
+    let held = keyring.as_ref().and_then(Keyring::code).copied();
+    let key = held.map(|_| person.files.read_key()).transpose()?.flatten();
+    if let (Some(keyring), Some(_)) = (&mut keyring, held) {
+        let key = key.as_ref().ok_or_else(|| format!("there is no backup key in {}", person.files.key.display()))?;
+        keyring.remove_code(key)?;
+        // Written before: a keyring never says that a code opens the backup which may be gone.
+        person.files.write_keyring(keyring)?;
+    }
     let removed = vault.wait(vault.http.remove(&vault.terms, vault.account, code));
     if let Err(Trouble::Failure(Failure::WrongCode { .. } | Failure::Refused(Refusal::Exhausted))) = removed {
         // So ends what has not come as far as to ask for it.
-        before.iter().try_for_each(|keyring| person.files.write_keyring(keyring))?;
+        if let (Some(mut keyring), Some(key), Some(held)) = (person.files.read_keyring()?, key, held) {
+            keyring.set_code(&key, held)?;
+            person.files.write_keyring(&keyring)?;
+        }
     }
     removed?;
     tell("removed: the vault keeps nothing for this account any more")
@@ -435,7 +446,10 @@ impl Files {
                 keyring.set_code(&key, CodeHeld { fleet: vault.fleet, account: vault.account, generation })?;
                 self.write_keyring(&keyring)?;
             }
-            Err(Trouble::Failure(Failure::Refused(refusal))) => {
+            // Where somebody else answers, or another vault, what these bytes did is not told; they go on to mean what they say.
+            Err(Trouble::Failure(Failure::Refused(refusal)))
+                if !matches!(refusal, Refusal::Forbidden | Refusal::Moved) =>
+            {
                 // These bytes change nothing any more; whether they have, when an answer was lost, the vault does not say.
                 fs::remove_file(&path)?;
                 return Err(format!(

@@ -14,7 +14,7 @@ use crate::error::Fault;
 use crate::fleet::blocking;
 use crate::fleet::consensus::{Entry, Origin, Proposal, Vote, from_raft, leader_of, to_raft};
 use crate::fleet::log::Place;
-use crate::fleet::machine::{Arriving, commands_of};
+use crate::fleet::machine::{Arriving, commands_of, names};
 use crate::fleet::message::{Refused, Reply, Request, Said, Unheard};
 use crate::fleet::planted::{Mistake, makes};
 use crate::fleet::roster::members_of;
@@ -179,9 +179,15 @@ impl Replica {
         Ok(true)
     }
 
-    /// Whether each membership among entries behind `previous` is one that the statements before it allow (F10).
+    /// Whether each membership among entries behind `previous` is one that the statements before it allow, and each statement
+    /// one of both signers (F10). Statements stand alone in their rows; where one does not, it is met when it is applied.
     fn allows(&self, previous: Option<Place>, entries: &[Entry]) -> Result<bool, Fault> {
-        if !entries.iter().any(|entry| matches!(entry.payload, EntryPayload::Membership(_))) {
+        let turns = |entry: &Entry| match &entry.payload {
+            EntryPayload::Blank => false,
+            EntryPayload::Membership(_) => true,
+            EntryPayload::Normal(it) => it.count == 1 && commands_of(it).is_ok_and(|it| it.iter().any(names)),
+        };
+        if !entries.iter().any(turns) {
             return Ok(true);
         }
         let Shared { log, machine, .. } = &*self.0;
@@ -203,11 +209,14 @@ impl Replica {
     /// Whether a statement among a batch's commands is one of both signers that may follow the last.
     fn obeys(&self, commands: &[Command]) -> Result<bool, Fault> {
         let Shared { fleet, machine, .. } = &*self.0;
+        if !commands.iter().any(names) {
+            return Ok(true);
+        }
+        let (_, mut roster) = machine.roster()?;
+        let mut signers = None;
+        machine.look(&mut |state| signers = state.signers().copied())?;
         for command in commands {
             let Command::Members { predecessor, statement } = command else { continue };
-            let (_, roster) = machine.roster()?;
-            let mut signers = None;
-            machine.look(&mut |state| signers = state.signers().copied())?;
             let read = |signers| Statement::of(&Note::read(statement).ok()?, &signers).ok();
             let Some(statement) = signers.and_then(read) else { return Ok(false) };
             // One that has a fleet go on from a backup is for members that begin, and for none that runs.
@@ -219,7 +228,7 @@ impl Replica {
                 _ => return Ok(false),
             }
         }
-        Ok(true)
+        Ok(roster.take(commands))
     }
 
     /// Takes a member's batch to the log, if this replica leads, and answers once it is committed.

@@ -16,7 +16,7 @@ use crate::fleet::version::NEWEST;
 use crate::journal::row::Draft;
 use crate::journal::tests::charge;
 use crate::journal::{Leader, LogId};
-use crate::ledger::{Command, Policy, Verdict};
+use crate::ledger::{Command, Policy, Signers, Verdict};
 use crate::secret::Secret;
 use crate::transparency::{Note, Order, Statement};
 
@@ -237,6 +237,69 @@ async fn f10_fleet_takes_no_membership_that_no_statement_allows() {
     let last = fleet.replica(1).end_of_log().unwrap();
     let done = entry(next + 3, membership(&[&[1, 2, 4]], addresses([1, 2, 4])));
     assert!(matches!(send(last, vec![done]).await, Reply::Appended { .. }));
+}
+
+fn row(index: u64, commands: &[Command]) -> Entry {
+    let content = Draft::batch(0, commands).unwrap().into_content().into();
+    let origin = Origin { member: 3, life: 1, sequence: index };
+    let count = commands.len() as u32;
+    entry(index, EntryPayload::Normal(Proposal { origin, time_s: 1_000, version: 1, count, content }))
+}
+
+/// Nor any statement that only it has made up.
+#[tokio::test(start_paused = true)]
+async fn f10_fleet_takes_no_row_that_names_members_or_signers_whom_both_have_not() {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    let from = Box::new(policy().signers.unwrap());
+    let own = [signer("auditor.example", 7), signer("operator.example", 8)];
+    let [auditor, operator] = own.each_ref().map(|it| *it.verifying_key().as_bytes());
+    let to = Box::new(Signers { auditor, operator });
+    let turns = |bundle: &[u8]| Command::Signers { from: from.clone(), to: to.clone(), bundle: bundle.to_vec() };
+    let four = addresses(1..=4);
+    let mut predecessor = [0; 32];
+    fleet.replica(1).look(&mut |state| predecessor = *state.members().0).unwrap();
+    let names = |note: Note| Command::Members { predecessor, statement: note.write() };
+    let own_note = fleet.next_statement(1, &four, &own);
+    let bad = [
+        ("signers by a bundle that is none", turns(b"x")),
+        ("signers by a statement", turns(&fleet.next_statement(1, &four, &signers()).write())),
+        ("members by one signer", names(fleet.next_statement(1, &four, &signers()[..1]))),
+        ("members by others", names(own_note)),
+    ];
+    // A member that does not lead is refused by who does.
+    for (what, command) in &bad {
+        let told = fleet.replica(1).commit(vec![command.clone()]).await;
+        assert!(matches!(told, Err(Fault::Statement(_))), "{what}: {told:?}");
+    }
+    // One that leads is refused by the others.
+    for other in [2, 3] {
+        fleet.stop(other).await;
+    }
+    let place = fleet.replica(1).end_of_log().unwrap();
+    let next = place.id.index + 1;
+    let send = async |commit, entries: Vec<Entry>| {
+        let vote = vote_for(Leader { term: 50, member: 3 }, true);
+        let request = Request::Append { vote, previous: Some(place), commit, entries };
+        let reply = fleet.replica(1).handle(3, &request.encode(head(1_000))).await;
+        Reply::decode(&reply, NEWEST).unwrap().what
+    };
+    for (what, command) in &bad {
+        let refused = send(None, vec![row(next, &[charge(1, 1)]), row(next + 1, std::slice::from_ref(command))]).await;
+        assert_eq!(refused, Reply::Refused(Refused::Members), "{what}");
+        assert_eq!(fleet.replica(1).end_of_log(), Some(place), "{what}");
+    }
+    // And where it is hidden among others, whoever applies it stops.
+    let hidden = vec![row(next, &[charge(1, 1), bad[2].1.clone()])];
+    let committed = LogId { leader: Leader { term: 50, member: 3 }, index: next };
+    send(Some(committed), hidden).await;
+    for _ in 0..1_000 {
+        if !fleet.replica(1).status().running {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!fleet.replica(1).status().running);
 }
 
 /// What openraft takes to match, because it is committed, is no way around the statements.

@@ -185,10 +185,15 @@ impl Site {
 
     /// The fleet's keys, sealed to a member that a statement names by which the fleet goes on from what this one has left.
     pub(crate) fn hand_over(&self, statement: &Note, member: u64, to: &[u8; PUBLIC_KEY_LEN]) -> Outcome<Vec<u8>> {
-        if !matches!(Statement::read(statement)?.order, Order::Refound { .. }) {
+        let Order::Refound { number, predecessor, .. } = Statement::read(statement)?.order else {
             return Err("a fleet that runs hands its keys over by itself: see `fleet take --from`".into());
+        };
+        let (survey, held, new) = self.survey(None)?;
+        let Survey { signers, keys_serial, .. } = survey;
+        // By an older statement of that kind whoever has left since would get keys that have turned since.
+        if (number, predecessor) != (survey.restores + 1, survey.predecessor) {
+            return Err("the statement does not follow what this member's disk says of members and restores".into());
         }
-        let (Survey { signers, keys_serial, .. }, held, new) = self.survey(None)?;
         if !new {
             return Err(format!(
                 "the fleet had turned to keys of serial number {keys_serial}, and this member has others, of {held}: take another's"
