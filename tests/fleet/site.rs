@@ -69,13 +69,13 @@ pub(crate) struct Site {
 struct SimClock(Arc<AtomicI64>);
 
 /// What a clock shows so long after the beginning, in seconds.
-fn shows_s(elapsed: Duration, ahead_s: &AtomicI64) -> u64 {
-    (BEGAN_S + elapsed.as_secs() as i64 + ahead_s.load(Ordering::Relaxed)) as u64
+pub(crate) fn shows_s(elapsed: Duration, ahead_s: i64) -> u64 {
+    (BEGAN_S + elapsed.as_secs() as i64 + ahead_s) as u64
 }
 
 impl Clock for SimClock {
     fn now_s(&self) -> Result<u64, Fault> {
-        Ok(shows_s(turmoil::sim_elapsed().unwrap_or_default(), &self.0))
+        Ok(shows_s(turmoil::sim_elapsed().unwrap_or_default(), self.0.load(Ordering::Relaxed)))
     }
 }
 
@@ -123,14 +123,9 @@ impl Links for Meddling {
 }
 
 impl Site {
-    /// Whether its clock is far off.
-    pub(crate) fn clock_is_wrong(&self) -> bool {
-        self.ahead_s.load(Ordering::Relaxed).abs() > 1000
-    }
-
-    /// What its clock shows so long after the beginning, in seconds.
-    pub(crate) fn shows_s(&self, elapsed: Duration) -> u64 {
-        shows_s(elapsed, &self.ahead_s)
+    /// How far its clock is ahead, in seconds, if it is right: not far off.
+    pub(crate) fn right_ahead_s(&self) -> Option<i64> {
+        Some(self.ahead_s.load(Ordering::Relaxed)).filter(|ahead_s| ahead_s.abs() <= 1000)
     }
 
     /// Runs the member until the simulation stops it.

@@ -112,7 +112,8 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Outcome {
         lost: BTreeSet::new(),
         older: BTreeMap::new(),
         rolled_back: 0,
-        latest_s: 0,
+        right_ahead_s: i64::MIN / 2,
+        misdated: false,
         next: Duration::from_secs(2),
         meddling,
         newest: Settings::default().newest,
@@ -384,8 +385,10 @@ struct Trouble {
     /// A copy of a member's files that its host has kept, and the anchor as it was then.
     older: BTreeMap<u64, ([Vec<u8>; 2], Anchored, Leader)>,
     rolled_back: usize,
-    /// The latest that a right clock has shown, in seconds.
-    latest_s: u64,
+    /// How far a right clock has been ahead at most, in seconds.
+    right_ahead_s: i64,
+    /// Whether a batch was dated ahead of all of them.
+    misdated: bool,
     next: Duration,
     meddling: u64,
     /// The newest version that the builds read which members are brought to.
@@ -506,27 +509,24 @@ impl Trouble {
     /// How many of these have clocks that are far off.
     fn wrong_clocks(&self, members: &BTreeSet<u64>) -> usize {
         let of_these = self.sites.iter().filter(|site| members.contains(&site.number));
-        of_these.filter(|site| site.clock_is_wrong()).count()
+        of_these.filter(|site| site.right_ahead_s().is_none()).count()
     }
 
-    /// No batch is dated ahead of every clock that was right until now (F7).
+    /// No batch is dated ahead of every clock that was right until now (F7), as it would go on: a clock is believed for a while.
     fn hold_dates(&mut self, sim: &Sim<'_>) {
-        let right = self.sites.iter().filter(|site| !site.clock_is_wrong()).map(|site| site.shows_s(sim.elapsed()));
-        self.latest_s = right.max().unwrap_or(0).max(self.latest_s);
+        let right = self.sites.iter().filter_map(|site| site.right_ahead_s());
+        self.right_ahead_s = right.max().unwrap_or(self.right_ahead_s).max(self.right_ahead_s);
+        let latest_s = site::shows_s(sim.elapsed(), self.right_ahead_s);
         for site in &self.sites {
             let mut dated_s = 0;
             if let Some(replica) = &*site.replica.lock().unwrap() {
                 replica.look(&mut |state| dated_s = state.time_s()).ok();
             }
-            if dated_s > self.latest_s {
-                let why = format!(
-                    "member {}: a batch is {} s ahead of every right clock",
-                    site.number,
-                    dated_s - self.latest_s
-                );
+            // It is told once.
+            if dated_s > latest_s && !std::mem::replace(&mut self.misdated, true) {
+                let why =
+                    format!("member {}: a batch is {} s ahead of every right clock", site.number, dated_s - latest_s);
                 self.wrongs.lock().unwrap().push(why);
-                // It is told once.
-                self.latest_s = dated_s;
             }
         }
     }
