@@ -10,6 +10,8 @@ use strongroom::wrap::{Header, SEALED_LEN, Sealed};
 
 /// Commands of one commit, as in P6.
 const COMMIT: usize = 1024;
+/// Commands whose accounts are read at once, as in a journal.
+const AHEAD: usize = 128;
 /// Commits a measured pass applies.
 const COMMITS: usize = 16;
 
@@ -136,9 +138,9 @@ fn rows(commands: &[Command]) -> Vec<Vec<u8>> {
 /// Applies commit by commit, as a journal does; how many were refused.
 fn apply(state: &mut State, commands: &[Command]) -> usize {
     let mut refused = 0;
-    for commit in commands.chunks(COMMIT) {
-        state.read_ahead(commit);
-        for command in commit {
+    for ahead in commands.chunks(AHEAD) {
+        state.read_ahead(ahead);
+        for command in ahead {
             refused += usize::from(matches!(state.apply(command, &mut Nowhere), Verdict::Refused(_)));
         }
     }

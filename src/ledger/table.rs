@@ -64,21 +64,30 @@ impl Accounts {
         Some(&shard.entries.at(place).1)
     }
 
-    /// Reads the accounts of many ids at once, so that the processor waits for its memory once and not once for each.
-    pub(super) fn read_ahead<'a>(&self, ids: impl Iterator<Item = &'a AccountId> + Clone) {
+    /// Reads the accounts of many ids at once, so that the processor waits for its memory once and not once for each: slot,
+    /// account, and what lies behind it. In each pass no read depends on another, and there is little else, so that many are
+    /// under way; a place is taken by its slot's bits alone, which are seldom those of somebody else.
+    pub(super) fn read_ahead<'a>(&self, ids: impl Iterator<Item = &'a AccountId>) {
         if self.len < CACHED {
             return;
         }
-        let hashes: Vec<u64> = ids.clone().map(|id| self.hash(id)).collect();
-        // No read of a loop depends on the one before it: that is all there is to it.
+        let hashes: Vec<u64> = ids.map(|id| self.hash(id)).collect();
         let mut seen = 0;
         for &hash in &hashes {
             let slots = &self.shards[shard_of(hash)].slots;
             seen ^= slots.get(hash as usize & slots.len().wrapping_sub(1)).copied().unwrap_or_default();
         }
-        for (&hash, id) in hashes.iter().zip(ids) {
+        let place = |&hash: &u64| {
             let shard = &self.shards[shard_of(hash)];
-            seen ^= shard.find(hash, id).map_or(0, |(_, place)| shard.entries.at(place).1.spent);
+            shard.probe(hash).next().map(|(_, place)| (shard, place))
+        };
+        let places: Vec<_> = hashes.iter().filter_map(place).collect();
+        for &(shard, place) in &places {
+            let (id, account) = shard.entries.at(place);
+            seen ^= u32::from(id.0[0]) ^ account.spent;
+        }
+        for &(shard, place) in &places {
+            seen ^= shard.entries.at(place).1.window.first().map_or(0, |it| it.ordinal);
         }
         std::hint::black_box(seen);
     }
@@ -224,22 +233,24 @@ impl Clone for Entries {
 impl Shard {
     /// Slot and place of an id.
     fn find(&self, hash: u64, id: &AccountId) -> Option<(usize, usize)> {
-        let mask = self.slots.len().checked_sub(1)?;
+        self.probe(hash).find(|(_, place)| self.entries.at(*place).0 == *id)
+    }
+
+    /// Slots and places where the entry of this hash may be.
+    fn probe(&self, hash: u64) -> impl Iterator<Item = (usize, usize)> {
+        let mask = self.slots.len().wrapping_sub(1);
         let tag = slot_of(hash, 0) & !PLACE_MASK;
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots[at];
-            if slot == 0 {
-                return None;
-            }
-            if slot & !PLACE_MASK == tag {
-                let place = (slot & PLACE_MASK) as usize - 1;
-                if self.entries.at(place).0 == *id {
-                    return Some((at, place));
+        let mut next = hash as usize;
+        std::iter::from_fn(move || {
+            loop {
+                let at = next & mask;
+                let slot = self.slots.get(at).copied().filter(|slot| *slot != 0)?;
+                next = at + 1;
+                if slot & !PLACE_MASK == tag {
+                    return Some((at, (slot & PLACE_MASK) as usize - 1));
                 }
             }
-            at = (at + 1) & mask;
-        }
+        })
     }
 
     fn insert_new(&mut self, hash: u64, id: AccountId, account: Account, rehash: impl Fn(&AccountId) -> u64) {
