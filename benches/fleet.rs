@@ -230,6 +230,17 @@ impl Ours {
         begun.elapsed()
     }
 
+    /// A checkpoint of all that is applied here by now.
+    fn write_checkpoint(&self, runtime: &Runtime) {
+        let goal = self.replica.status().applied_index;
+        wait("a checkpoint", || {
+            // One that is being written already is of an earlier row.
+            runtime.block_on(self.replica.checkpoint()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            (self.replica.status().checkpoint_index >= goal).then_some(())
+        });
+    }
+
     /// Every charge that was acknowledged is counted, once.
     fn check(&self) {
         let mut spent = 0;
@@ -407,9 +418,7 @@ fn fail_over(runtime: &Runtime, times: usize) {
 /// A member that joins, and takes all accounts as a checkpoint.
 fn joining(runtime: &Runtime, accounts: u64) {
     let ours = Ours::new(1, "follows", accounts, runtime);
-    runtime.block_on(ours.replica.checkpoint()).unwrap();
-    let goal = ours.replica.status().applied_index;
-    wait("a checkpoint", || (ours.replica.status().checkpoint_index >= goal).then_some(()));
+    ours.write_checkpoint(runtime);
     let mut names = ours.names.clone();
     names.extend(self::names(1));
     let note = statement(statement([0; 32], &ours.names).hash(), &names);
@@ -456,16 +465,7 @@ fn commits(
 /// Commits while the leader writes a checkpoint in which every account has changed, beside those before.
 fn checkpoint(runtime: &Runtime, accounts: u64, least: usize) {
     let mut ours = Ours::new(3, "follows", accounts, runtime);
-    let last = || Some(ours.replica.status().applied_index);
-    let write = |goal| {
-        wait("a checkpoint", || {
-            // One that is being written already is of an earlier row.
-            runtime.block_on(ours.replica.checkpoint()).unwrap();
-            std::thread::sleep(Duration::from_millis(100));
-            (ours.replica.status().checkpoint_index >= goal).then_some(())
-        });
-    };
-    write(last().flatten());
+    ours.write_checkpoint(runtime);
     let people: Vec<u64> = (0..accounts).collect();
     for people in people.chunks(1024) {
         let charge = |person: &u64| {

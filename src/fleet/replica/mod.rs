@@ -318,7 +318,8 @@ impl Replica {
         self.0.machine.sealed_each(asked)
     }
 
-    /// Has a checkpoint written, and the log let go of what is in it. Returns before that is done.
+    /// Has a checkpoint written, and the log let go of what is in it. Returns before that is done; while another is being written
+    /// it does nothing.
     ///
     /// # Errors
     /// [`Fault::Latched`] once the replica has stopped.
