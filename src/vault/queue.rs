@@ -53,10 +53,10 @@ pub struct Gathering {
 }
 
 impl Default for Gathering {
-    /// 8,192 waiting, 16 of one account, batches of a chunk or more, 200 us, and a batch more than there are cores.
+    /// 8,192 waiting, 16 of one account, batches of a chunk or more, 50 us, and a batch more than there are cores.
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Gathering { waiting_max: 8192, account_max: 16, full: CHUNK, deadline_us: 200, batches: cores + 1 }
+        Gathering { waiting_max: 8192, account_max: 16, full: CHUNK, deadline_us: 50, batches: cores + 1 }
     }
 }
 
