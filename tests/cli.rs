@@ -1,6 +1,10 @@
 //! The command line as programs and people meet it: what it writes where, and how it ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(unix)]
+#[path = "cli/turn.rs"]
+mod turn;
+
 use std::process::{Command, Output};
 
 use serde_json::Value;

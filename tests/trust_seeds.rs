@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    AttestationVerifier, Bundle, Checkpoint, Document, Evidence, FleetKeys, Log, LogPolicy, LoggedBundle, Measurement,
-    Nitro, Note, Order, Origin, Participant, Pins, Proof, SigningKey, Statement, Step, Transcript, Trust, Witness,
-    WitnessSigningKey,
+    AttestationVerifier, Bundle, Checkpoint, Document, Evidence, FleetKeys, History, Log, LogPolicy, LoggedBundle,
+    Measurement, Nitro, Note, Order, Origin, Participant, Pins, Proof, SigningKey, Statement, Step, Transcript, Trust,
+    Witness, WitnessSigningKey,
 };
 
 fn key(name: &str, seed: u8) -> SigningKey {
@@ -61,7 +61,7 @@ fn delivered() -> LoggedBundle {
     let note = bundle.signed(&key("auditor.example", 1), &key("operator.example", 2)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut log = Log::create(folder.path(), key("log.example", 5)).unwrap();
-    let entry = Trust::new(pins()).unwrap().entries(std::slice::from_ref(&note)).unwrap().remove(0);
+    let entry = History::new(pins()).unwrap().follow(&note).unwrap();
     let index = log.append(&[b"one".to_vec(), b"two".to_vec(), entry]).unwrap()[2];
     let cosigned = Witness::new(witness(), log.key(), None).unwrap().cosign(log.checkpoint(), &[], 7).unwrap();
     log.take_cosignature(&cosigned, &witness().verifying_key()).unwrap();

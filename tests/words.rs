@@ -463,7 +463,7 @@ fn papers(
 #[cfg(feature = "transparency")]
 fn bundles(words: &mut Words, secrets: &mut Needles) {
     use strongroom::transparency::{
-        Bundle, Checkpoint, Log, LogPolicy, LoggedBundle, Pins, Rejection, SigningKey, Trust, Witness,
+        Bundle, Checkpoint, History, Log, LogPolicy, LoggedBundle, Pins, Rejection, SigningKey, Trust, Witness,
         WitnessSigningKey,
     };
     let witness = WitnessSigningKey::new("witness", &Secret::new(secrets.draw("seed of a witness"))).unwrap();
@@ -503,11 +503,14 @@ fn bundles(words: &mut Words, secrets: &mut Needles) {
     let note = |evidence| bundle(evidence).signed(&auditor, &operator).unwrap();
     words.debug(&bundle([1; 32]));
     words.debug(&note([1; 32]));
+    let mut history = History::new(pins.clone()).unwrap();
+    history.follow(&note([1; 32])).unwrap();
+    words.debug(&history);
     let mut trust = Trust::new(pins).unwrap();
     let mut witness = Witness::new(witness, log.key(), None).unwrap();
     let mut logged = |evidence| {
         let note = note(evidence);
-        let entry = trust.entries(std::slice::from_ref(&note)).unwrap().remove(0);
+        let entry = note.entry(&auditor.verifying_key(), &operator.verifying_key());
         let index = log.append(&[entry]).unwrap()[0];
         let cosigned = witness.cosign(log.checkpoint(), &log.consistency(witness.seen()).unwrap(), NOW_S).unwrap();
         log.take_cosignature(&cosigned, &witness.key()).unwrap();

@@ -134,7 +134,7 @@ impl LogView {
 /// | what it does | and if it is killed there |
 /// |---|---|
 /// | writes the new tiles, durably | nobody has seen them; the next append writes others in their place |
-/// | signs the new checkpoint, and writes it as `checkpoint.next`, durably | it is published when the log is opened |
+/// | signs the new checkpoint, and writes it as `checkpoint.next`, durably | it is synced and published when the log is opened |
 /// | publishes it as `checkpoint` | it is there |
 ///
 /// So no two checkpoints that were ever signed contradict each other.
@@ -194,6 +194,8 @@ impl Log {
                             next.size
                         )));
                     }
+                    // It may be whole in memory alone: shown then, a power cut could take away what somebody has seen.
+                    sync(&folder.join(NEXT)).and_then(|()| sync(&folder)).map_err(storage)?;
                     shown(&folder)?;
                 }
                 Err(Fault::Damaged(_)) => fs::remove_file(folder.join(NEXT)).map_err(storage)?,
@@ -312,9 +314,10 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     write().map_err(storage)
 }
 
-fn sync(folder: &Path) -> io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    File::open(folder)?.sync_all()
+/// Syncs a file, or the names in a folder.
+fn sync(path: &Path) -> io::Result<()> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path)?.sync_all()
 }
 
 fn locked(folder: &Path) -> Result<File, Fault> {

@@ -2,8 +2,8 @@
 //!
 //! A [`Bundle`] names a fleet's artifact (the bytes of `fleet-keys.json`) and its evidence by their SHA-256, and the bundle
 //! before it by the hash of its text. It travels as a C2SP signed note with two signatures by two different keys, the
-//! auditor's and the operator's. The auditor's [`Log`] takes it, [`Witness`]es see that the log only grows, and a [`Proof`]
-//! travels beside it. A [`Trust`] is what a verifier pins ([`Pins`]) and what it has seen; [`Trust::accept`] is the only
+//! auditor's and the operator's. The auditor's [`Log`] takes it if it follows the [`History`] of those before, [`Witness`]es see
+//! that the log only grows, and a [`Proof`] travels beside it. A [`Trust`] is what a verifier pins ([`Pins`]) and what it has seen; [`Trust::accept`] is the only
 //! way to a [`Verified`] bundle.
 //!
 //! | id | invariant |
@@ -25,6 +25,7 @@ mod checkpoint;
 mod envelope;
 mod evidence;
 mod fleet_keys;
+mod history;
 mod key;
 mod log;
 #[cfg(feature = "nitro")]
@@ -49,6 +50,7 @@ pub use checkpoint::{Checkpoint, Witness};
 pub use envelope::Envelope;
 pub use evidence::{Document, Evidence, Measurement, Origin, Participant, Step, Transcript};
 pub use fleet_keys::FleetKeys;
+pub use history::History;
 pub use key::{PrivateKey, PublicKey, SigningKey, VerifyingKey, WitnessKey, WitnessSigningKey};
 pub use log::{ENTRY_MAX, Log, LogView};
 #[cfg(feature = "nitro")]

@@ -145,7 +145,7 @@ impl Note {
     }
 
     /// The text and one line of each of these two keys, in this order: what a log takes of a bundle. Whether the lines are
-    /// there, and good, is for [`Trust::entries`](super::Trust::entries) to say.
+    /// there, and good, is for [`History::follow`](super::History::follow) to say.
     pub fn entry(&self, first: &VerifyingKey, second: &VerifyingKey) -> Vec<u8> {
         let mut bytes = format!("{}\n", self.text).into_bytes();
         for key in [first, second] {

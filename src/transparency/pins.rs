@@ -134,7 +134,8 @@ impl LogPolicy {
 pub struct Pins {
     /// The service.
     pub namespace: String,
-    /// The least epoch that is accepted.
+    /// The least epoch that is accepted. Who raises it has the pins' own keys hold: a memory of an epoch below it is not gone
+    /// on from, so after a theft pin another key, and an epoch beyond all that the stolen one has signed.
     pub epoch_min: u32,
     /// The auditor's key for bundles.
     pub auditor: VerifyingKey,

@@ -116,7 +116,8 @@ impl Trust {
         Ok(Trust { pins, auditor, operator, seen: None })
     }
 
-    /// A verifier with the history of [`Trust::memory`].
+    /// A verifier with the history of [`Trust::memory`]. Of an epoch below [`Pins::epoch_min`] it is read, and not gone on
+    /// from: the pins' own keys hold then, and not those that have followed them since.
     ///
     /// # Errors
     /// As [`Trust::new`]; [`Rejection::Malformed`] and the like if this is no memory of a bundle of this service.
@@ -132,8 +133,8 @@ impl Trust {
         let mut key = |word: &str| lines.next()?.strip_prefix(word)?.parse().ok();
         let (auditor, operator) = (key("auditor "), key("operator "));
         (trust.auditor, trust.operator) = auditor.zip(operator).ok_or_else(wrong)?;
-        trust.follow(&Note::read(note.as_bytes()).map_err(|_| wrong())?)?;
-        Ok(trust)
+        let (bundle, _) = trust.follow(&Note::read(note.as_bytes()).map_err(|_| wrong())?, true)?;
+        if bundle.epoch < trust.pins.epoch_min { Trust::new(trust.pins) } else { Ok(trust) }
     }
 
     /// The last bundle that was accepted, to be kept for [`Trust::with_memory`]: nothing, or one that has been read before
@@ -148,31 +149,31 @@ impl Trust {
         &self.pins
     }
 
+    /// The auditor's and the operator's key of the next bundle.
+    pub(super) fn keys(&self) -> [&VerifyingKey; 2] {
+        [&self.auditor, &self.operator]
+    }
+
     /// The last epoch that was accepted.
     pub fn epoch(&self) -> Option<u32> {
         self.seen.as_ref().map(|seen| seen.epoch)
     }
 
     /// Of all bundles that are published, in order, those that [`Trust::accept`] is to be given: the ones after the last that
-    /// was accepted, or, where that is the last or there was none, the last alone.
+    /// was accepted, or, where that is the last, the last alone. Where there was none, the last that both pinned keys have
+    /// signed and those after it, which carry the turns of these keys since; or, where there is no such bundle, the last
+    /// alone.
     pub fn unseen<'a>(&self, bundles: &'a [LoggedBundle]) -> &'a [LoggedBundle] {
         let epoch = |it: &LoggedBundle| Bundle::read(&it.note).map_or(u32::MAX, |bundle| bundle.epoch);
         let last = bundles.len().saturating_sub(1);
         let first = match self.epoch() {
             Some(seen) => bundles.partition_point(|it| epoch(it) <= seen).min(last),
-            None => last,
+            None => {
+                let by_both = |it: &LoggedBundle| signed_by_both(&it.note, &self.auditor, &self.operator).is_ok();
+                bundles.iter().rposition(by_both).unwrap_or(last)
+            }
         };
         &bundles[first..]
-    }
-
-    /// What a log is to take for these bundles, which follow the last that was accepted: all is held but log, dates and
-    /// artifact. Of each it is the text and the two signatures that hold at its epoch, so that nobody's line changes it.
-    ///
-    /// # Errors
-    /// Why they do not follow.
-    pub fn entries(&self, bundles: &[Note]) -> Result<Vec<Vec<u8>>, Rejection> {
-        let mut next = self.clone();
-        bundles.iter().map(|note| next.follow(note).map(|(_, entry)| entry)).collect()
     }
 
     /// Accepts the last of these bundles, which follow each other: from the one after the last that was accepted, if there
@@ -196,7 +197,7 @@ impl Trust {
     ) -> Result<(Self, Verified), Rejection> {
         let (mut next, mut followed) = (self.clone(), Vec::new());
         for LoggedBundle { note, proof } in bundles {
-            let (bundle, entry) = next.follow(note)?;
+            let (bundle, entry) = next.follow(note, true)?;
             followed.push((bundle, entry, note, proof));
         }
         let Some((bundle, _, note, proof)) = followed.last() else {
@@ -248,8 +249,9 @@ impl Trust {
         Ok((next, verified))
     }
 
-    /// One step: everything but log, dates and artifact. Returns the bundle, and its entry in the log.
-    fn follow(&mut self, note: &Note) -> Result<(Bundle, Vec<u8>), Rejection> {
+    /// One step: everything but log, dates and artifact; that the keys which it names have signed it, too, where `by_new`
+    /// says so (T3). Returns the bundle, and its entry in the log. A refusal changes nothing (T5).
+    pub(super) fn follow(&mut self, note: &Note, by_new: bool) -> Result<(Bundle, Vec<u8>), Rejection> {
         let bundle = read(note)?;
         if bundle.namespace != self.pins.namespace {
             return Err(Rejection::WrongNamespace { found: bundle.namespace, expected: self.pins.namespace.clone() });
@@ -275,13 +277,14 @@ impl Trust {
                 return Err(Rejection::WrongFleet);
             }
         }
-        let (auditor, operator) = (self.auditor.clone(), self.operator.clone());
-        for (held, new) in [&mut self.auditor, &mut self.operator].into_iter().zip(new_keys(note, &bundle)?) {
-            if let Some(new) = new {
-                held.clone_from(new);
-            }
+        if by_new {
+            new_keys(note, &bundle)?;
         }
-        self.pins.check(&self.auditor, &self.operator)?;
+        let next_auditor = bundle.next_auditor.as_ref().unwrap_or(&self.auditor).clone();
+        let next_operator = bundle.next_operator.as_ref().unwrap_or(&self.operator).clone();
+        self.pins.check(&next_auditor, &next_operator)?;
+        let auditor = std::mem::replace(&mut self.auditor, next_auditor);
+        let operator = std::mem::replace(&mut self.operator, next_operator);
         let entry = note.entry(&auditor, &operator);
         self.seen = Some(Seen { epoch: bundle.epoch, fleet: bundle.fleet, note: note.clone(), auditor, operator });
         Ok((bundle, entry))

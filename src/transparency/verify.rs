@@ -13,7 +13,7 @@ use super::trust::{LoggedBundle, Trust, Verified};
 /// What there is to be verified.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
-    /// The bundles since the last one that was accepted, or one, for a verifier without history.
+    /// The bundles since the last one that was accepted; for a verifier without history, what [`Trust::unseen`] begins with.
     pub bundles: &'a [LoggedBundle],
     /// The bytes of `fleet-keys.json`.
     pub artifact: &'a [u8],

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    Bundle, FleetKeys, Log, LogPolicy, Pins, Published, SigningKey, Trust, Witness, WitnessSigningKey,
+    Bundle, FleetKeys, History, Log, LogPolicy, Pins, Published, SigningKey, Trust, Witness, WitnessSigningKey,
 };
 
 use super::Server;
@@ -48,8 +48,7 @@ fn publish(server: &Server, folder: &Path) -> Pins {
         next_operator: None,
     };
     let note = bundle.signed(&auditor, &operator).unwrap();
-    let trust = Trust::new(pins.clone()).unwrap();
-    let entry = trust.entries(std::slice::from_ref(&note)).unwrap().remove(0);
+    let entry = History::new(pins.clone()).unwrap().follow(&note).unwrap();
     let index = log.append(&[entry]).unwrap()[0];
     let mut witness = Witness::new(witness, log.key(), None).unwrap();
     let cosigned = witness.cosign(log.checkpoint(), &log.consistency(witness.seen()).unwrap(), now_s).unwrap();

@@ -296,6 +296,16 @@ fn honest(list: &mut List) {
         case.outside[0] = "-".to_owned();
         case.outside[1] = "-".to_owned();
     });
+    list.good("least_epoch_raised", "Newer pins raise the least epoch, and have another auditor's key.", |case| {
+        let next = key("auditor.example", 41);
+        let notes = chain(1);
+        let second = bundle(2, notes.last(), &case.evidence).signed(&next, &operator()).unwrap();
+        let entry = second.entry(&next.verifying_key(), &operator().verifying_key());
+        // By the keys in the memory it would be refused.
+        case.memory = Some(memory(&notes));
+        case.pins = Pins { epoch_min: 2, auditor: next.verifying_key(), ..pins() }.write();
+        case.bundles = logged_as(&[second], &[entry], &log_key(), &[1, 3]);
+    });
     list.good("keys_that_turned", "Evidence of a rotation refers to the ceremony's.", |case| {
         let ceremony = case.evidence.clone();
         let reason = "the channel's key turns every year".to_owned();

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
-use strongroom::transparency::{Bundle, Log, LogView, Note, Pins, SigningKey, Trust, Witness, WitnessSigningKey};
+use strongroom::transparency::{
+    Bundle, ForkProof, History, Log, LogView, Note, Pins, SigningKey, Witness, WitnessSigningKey,
+};
 
 use crate::bundle::{hex, read_bundle};
 use crate::file::{read_if_there, read_key, tell, write_new, write_whole};
@@ -39,7 +41,7 @@ pub(crate) enum LogCommand {
         /// The pins, a file that "strongroom pins" writes: whose bundles it takes
         #[arg(long)]
         pins: PathBuf,
-        /// Bundles that follow each other
+        /// Bundles that follow those in the log, in order
         #[arg(required = true)]
         bundles: Vec<PathBuf>,
     },
@@ -97,7 +99,7 @@ pub(crate) enum LogCommand {
         /// Where to write the proof
         out: PathBuf,
     },
-    /// Look whether the log has only grown, and tell what is new
+    /// Look whether the log has only grown, and tell what is new, and whether it follows what was before
     ///
     /// Exit status 3 says that there is something new in the namespace, for who wants to be called then.
     Monitor {
@@ -151,7 +153,9 @@ pub(crate) fn run(command: LogCommand) -> Outcome<ExitCode> {
         LogCommand::Proof { folder, pins, bundle, out } => {
             let pins = read_pins(&pins)?;
             let view = view(&folder, &pins)?;
-            let entry = Trust::new(pins)?.entries(&[read_bundle(&bundle)?])?.remove(0);
+            let mut history = History::new(pins)?;
+            history.follow_log(&view);
+            let entry = history.follow(&read_bundle(&bundle)?)?;
             let index = view.find(&entry).ok_or("this bundle is not in the log")?;
             write_whole(&out, &view.prove(index)?.write())?;
             tell(&format!("the bundle is entry {index} of the log; the proof is in {}", out.display()))?;
@@ -165,8 +169,10 @@ pub(crate) fn run(command: LogCommand) -> Outcome<ExitCode> {
 
 fn append(folder: &Path, key: SigningKey, pins: Pins, bundles: &[PathBuf]) -> Outcome<()> {
     let notes = bundles.iter().map(|path| read_bundle(path)).collect::<Outcome<Vec<_>>>()?;
-    let entries = Trust::new(pins)?.entries(&notes)?;
     let mut log = Log::open(folder, key)?;
+    let mut history = History::new(pins)?;
+    history.follow_log(&log);
+    let entries = notes.iter().map(|note| history.follow(note)).collect::<Result<Vec<_>, _>>()?;
     let indexes = log.append(&entries)?;
     let told: Vec<_> = indexes.iter().map(u64::to_string).collect();
     tell(&format!(
@@ -185,15 +191,16 @@ fn monitor(folder: &Path, pins: &Pins, memory: &Path, json: bool) -> Outcome<Exi
     };
     // What the log alone has signed it may show nobody else.
     pins.log.check_checkpoint(view.checkpoint())?;
+    let refused = History::new(pins.clone())?.follow_log(&view);
     let mut told = Vec::new();
     for (index, entry) in new {
         let bundle = Note::read(entry).and_then(|note| Ok((Bundle::read(&note)?, note)));
         told.push(match &bundle {
             Ok((bundle, _)) if bundle.namespace != pins.namespace => continue,
             Ok((bundle, note)) => {
-                let both = Trust::new(pins.clone())?.entries(std::slice::from_ref(note)).is_ok();
+                let why = refused.get(&index).map(ToString::to_string);
                 json!({ "entry": index, "namespace": bundle.namespace, "epoch": bundle.epoch, "fleet": hex(&bundle.fleet),
-                        "artifact": hex(&bundle.artifact), "hash": hex(&note.hash()), "signed_by_pinned_keys": both })
+                        "artifact": hex(&bundle.artifact), "hash": hex(&note.hash()), "follows": why.is_none(), "why": why })
             }
             Err(_) => json!({ "entry": index, "namespace": null }),
         });
@@ -208,7 +215,7 @@ fn monitor(folder: &Path, pins: &Pins, memory: &Path, json: bool) -> Outcome<Exi
                     "NEW entry {}: bundle of epoch {epoch}, keys {}{}",
                     it["entry"],
                     it["artifact"].as_str().unwrap_or_default(),
-                    if it["signed_by_pinned_keys"] == true { "" } else { "; NOT signed by both pinned keys" }
+                    it["why"].as_str().map(|why| format!("; REFUSED: {why}")).unwrap_or_default()
                 ),
                 None => format!("NEW entry {}: not a bundle", it["entry"]),
             })?;
@@ -233,13 +240,33 @@ pub(crate) fn now_s() -> Outcome<u64> {
     Ok(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs())
 }
 
-/// Writes a fork's two notes where the person can show them.
-pub(crate) fn write_fork(folder: &Path, proof: &strongroom::transparency::ForkProof) -> Outcome<[PathBuf; 2]> {
-    let paths = ["first", "second"].map(|which| folder.join(format!("fork-{}-{which}.bundle", proof.epoch())));
-    for (path, note) in paths.iter().zip([&proof.first, &proof.second]) {
-        if !path.exists() {
-            write_new(path, &note.write())?;
+/// Keeps a fork's two notes here, where the person can show them, and says where. If it cannot, it says why: the refusal
+/// itself is not to be lost for that.
+pub(crate) fn keep_fork(proof: &ForkProof) {
+    let kept = |which, note: &Note| write_fork(&format!("fork-{}-{which}", proof.epoch()), &note.write());
+    match kept("first", &proof.first).and_then(|first| Ok((first, kept("second", &proof.second)?))) {
+        Ok((first, second)) => {
+            eprintln!(
+                "the two bundles are kept in {} and {}; show them to everybody",
+                first.display(),
+                second.display()
+            );
         }
+        Err(why) => eprintln!("the two bundles could not be kept: {why}"),
     }
-    Ok(paths)
+}
+
+/// Writes a note of a fork under this name, or, where another has it, under the next that is free.
+fn write_fork(name: &str, note: &[u8]) -> Outcome<PathBuf> {
+    let mut path = PathBuf::from(format!("{name}.bundle"));
+    let mut number = 1;
+    while let Some(there) = read_if_there(&path)? {
+        if there == note {
+            return Ok(path);
+        }
+        number += 1;
+        path = PathBuf::from(format!("{name}-{number}.bundle"));
+    }
+    write_new(&path, note)?;
+    Ok(path)
 }

@@ -13,14 +13,14 @@ use strongroom::client::{Code, CodeHeld, Failure, Http, Keyring, PendingEnrolmen
 use strongroom::error::Refusal;
 use strongroom::protocol::Request;
 use strongroom::secret::Secret;
-use strongroom::transparency::{Published, Trust};
+use strongroom::transparency::{Published, Rejection, Trust};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
 use crate::bundle::{hex, unhex};
 use crate::file::{read, read_if_there, tell, write_secret, write_whole};
 use crate::front_end::{self, Unreached};
-use crate::log::now_s;
+use crate::log::{keep_fork, now_s};
 use crate::measure::Outcome;
 use crate::signer::read_pins;
 
@@ -136,7 +136,11 @@ pub(crate) fn enrol(person: &Person) -> Outcome<()> {
 pub(crate) fn recover(options: &Recover) -> Outcome<()> {
     let files = &options.person.files;
     if files.key.exists() {
-        return Err(format!("{} is there already; a backup key is not written over", files.key.display()).into());
+        return Err(format!(
+            "{} is there already, and a backup key is not written over; --key names another file",
+            files.key.display()
+        )
+        .into());
     }
     let keyring = files.read_keyring()?;
     let key = match options.by {
@@ -314,7 +318,12 @@ impl Vault {
                     None => Trust::new(pins)?,
                 };
                 let verified = Published::read(published)?.accept(&mut trust, now_s()?);
-                let verified = verified.map_err(|why| NotTrusted(why.to_string()))?;
+                let verified = verified.map_err(|why| {
+                    if let Rejection::Fork(proof) = &why {
+                        keep_fork(proof);
+                    }
+                    NotTrusted(why.to_string())
+                })?;
                 let terms = match door.development {
                     true => Terms::of_development(&verified),
                     false => Terms::of(&verified),

@@ -1,6 +1,6 @@
 //! `strongroom verify`: from pinned keys to a fleet's keys, and how they came to be.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -8,7 +8,7 @@ use strongroom::transparency::{AttestationVerifier, Bundle, Given, Nitro, Publis
 
 use crate::bundle::hex;
 use crate::file::{read, read_if_there, tell, write_whole};
-use crate::log::{now_s, write_fork};
+use crate::log::{keep_fork, now_s};
 use crate::measure::Outcome;
 use crate::signer::read_pins;
 
@@ -67,8 +67,7 @@ pub(crate) fn run(options: Verify) -> Outcome<()> {
         }
     }
     if let Some(fork) = &report.fork {
-        let [first, second] = write_fork(Path::new("."), fork)?;
-        eprintln!("the two bundles are kept in {} and {}; show them to everybody", first.display(), second.display());
+        keep_fork(fork);
     }
     let verified = report.outcome.map_err(|why| match nitro {
         None if why.ends_with("judge attestations of kind aws-nitro") => format!("{why}: give --nitro-root"),

@@ -188,9 +188,7 @@ fn t2_a_verifier_that_is_put_away_remembers_epoch_and_keys() {
     let memory = trust.memory().unwrap();
     let mut again = Trust::with_memory(pins(), &memory).unwrap();
     assert_eq!(again, trust);
-    // Pins that have grown since take what was seen under older ones, and nothing older than that.
-    let grown = Pins { epoch_min: 3, ..pins() };
-    assert_eq!(Trust::with_memory(grown, &memory).unwrap().epoch(), Some(2));
+    // And nothing older than that.
     assert_eq!(again.accept(&logged(&notes[..1]), ARTIFACT, NOW_S), Err(Rejection::RolledBack { found: 1, least: 3 }));
     let third = [bundle(3, notes.last()).signed(&new, &operator()).unwrap()];
     again.accept(&logged_by(&third, &new, &operator()), ARTIFACT, NOW_S).unwrap();
@@ -201,6 +199,76 @@ fn t2_a_verifier_that_is_put_away_remembers_epoch_and_keys() {
     }
     let elsewhere = Pins { namespace: "example.org/test".to_owned(), ..pins() };
     assert!(matches!(Trust::with_memory(elsewhere, &memory), Err(Rejection::WrongNamespace { .. })));
+}
+
+#[test]
+fn t3_who_raises_the_least_epoch_has_the_pins_own_keys_hold() {
+    let stolen = key("operator.example", 12);
+    let notes = turning(&stolen);
+    let mut phone = trust();
+    phone.accept(&logged(&notes[..2]), ARTIFACT, NOW_S).unwrap();
+    let memory = phone.memory().unwrap();
+    let third = logged_by(&notes[2..], &auditor(), &stolen);
+    // From its own epoch a memory is gone on from.
+    let mut same = Trust::with_memory(Pins { epoch_min: 2, ..pins() }, &memory).unwrap();
+    assert_eq!(same.epoch(), Some(2));
+    same.accept(&third, ARTIFACT, NOW_S).unwrap();
+    // An update of the app pins another key, and the epoch from which on that one signs.
+    let fresh = key("operator.example", 13);
+    let update = Pins { operator: fresh.verifying_key(), epoch_min: 3, ..pins() };
+    let mut phone = Trust::with_memory(update.clone(), &memory).unwrap();
+    assert_eq!(Ok(&phone), Trust::new(update.clone()).as_ref());
+    assert_eq!(phone.accept(&third, ARTIFACT, NOW_S), Err(Rejection::SignatureMissing("operator")), "the stolen key");
+    assert_eq!(
+        phone.accept(&logged(&notes[1..2]), ARTIFACT, NOW_S),
+        Err(Rejection::SignatureMissing("operator")),
+        "nor the one before"
+    );
+    let anew = [bundle(3, Some(&notes[1])).signed(&auditor(), &fresh).unwrap()];
+    phone.accept(&logged_by(&anew, &auditor(), &fresh), ARTIFACT, NOW_S).unwrap();
+    // What is no memory is none, whatever its epoch.
+    let text = String::from_utf8(memory).unwrap();
+    for (old, new) in [("memory v1", "memory v2"), ("operator operator", "operator auditor"), ("epoch 2", "epoch 1")] {
+        assert!(Trust::with_memory(update.clone(), text.replacen(old, new, 1).as_bytes()).is_err(), "{new}");
+    }
+    let elsewhere = Pins { namespace: "example.org/test".to_owned(), ..update };
+    assert!(matches!(Trust::with_memory(elsewhere, text.as_bytes()), Err(Rejection::WrongNamespace { .. })));
+}
+
+#[test]
+fn t3_a_verifier_without_history_is_carried_to_a_signers_new_key() {
+    let new = key("operator.example", 12);
+    let notes = turning(&new);
+    let bundle = |(note, proof): (&Note, Proof)| LoggedBundle { note: note.clone(), proof };
+    let bundles: Vec<_> = notes.iter().zip(proofs(&entries_of(&notes, &new))).map(bundle).collect();
+    let all = Published { bundles, artifact: ARTIFACT.to_vec(), evidence: Vec::new(), documents: Vec::new() };
+    let mut fresh = Trust::new(Pins { epoch_min: 3, ..pins() }).unwrap();
+    assert_eq!(fresh.unseen(&all.bundles), &all.bundles[1..]);
+    let told = fresh.verify(&all.given(&fresh), NOW_S).proven;
+    assert_eq!(told[1].proves, "no bundle was seen before; 3 is the least epoch allowed");
+    assert_eq!(all.accept(&mut fresh, NOW_S).unwrap().bundle().epoch, 3);
+    assert_eq!(fresh.unseen(&all.bundles), &all.bundles[2..]);
+    // Who pins the new key begins with what that one has signed.
+    let mut later = Trust::new(Pins { operator: new.verifying_key(), ..pins() }).unwrap();
+    assert_eq!(later.unseen(&all.bundles), &all.bundles[2..]);
+    assert_eq!(all.accept(&mut later, NOW_S).unwrap().bundle().epoch, 3);
+
+    // Where nothing leads from the pinned keys to the last, it is refused as before.
+    let refused = |change: &dyn Fn(&mut Vec<LoggedBundle>)| {
+        let (mut trust, mut some) = (trust(), all.clone());
+        change(&mut some.bundles);
+        let said = some.accept(&mut trust, NOW_S).unwrap_err();
+        assert_eq!(trust, self::trust(), "T5");
+        said
+    };
+    assert_eq!(refused(&|it| drop(it.remove(1))), Rejection::SignatureMissing("operator"), "the turn is missing");
+    assert_eq!(refused(&|it| drop(it.drain(..2))), Rejection::SignatureMissing("operator"), "none by the pinned keys");
+    assert!(matches!(refused(&|it| it.clear()), Rejection::Malformed(_)));
+    assert_eq!(refused(&|it| it[1].proof.index = 0), Rejection::NotInLog, "each must be in the log");
+    let mut unsigned = signed(&Bundle { next_operator: Some(new.verifying_key()), ..second() });
+    assert_eq!(refused(&|it| it[1].note = unsigned.clone()), Rejection::NewKeyUnsigned("operator"));
+    unsigned.sign(&key("operator.example", 13));
+    assert_eq!(refused(&|it| it[1].note = unsigned.clone()), Rejection::NewKeyUnsigned("operator"), "by a namesake");
 }
 
 #[test]

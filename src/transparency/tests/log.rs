@@ -190,7 +190,7 @@ fn checkpoint(entries: &[Vec<u8>], key: &SigningKey, witnesses: &[WitnessSigning
 #[test]
 fn t6_a_bundle_that_is_not_in_the_log_as_witnesses_have_seen_it_is_refused() {
     let note = signed(&second());
-    let entry = trust().entries(std::slice::from_ref(&note)).unwrap().remove(0);
+    let entry = History::new(pins()).unwrap().follow(&note).unwrap();
     let all = [entries(4), vec![entry.clone()], entries(2)].concat();
     let (two, log) = ([witness(1), witness(2)], log_key());
     let with = |checkpoint: Note, index: u64, hashes: Vec<Hash>| {
@@ -247,11 +247,11 @@ fn t4_an_entry_is_the_text_and_two_signatures() {
     let mut turned = second().note().unwrap();
     turned.sign(&operator());
     turned.sign(&auditor());
-    let entries = |note: &Note| trust().entries(std::slice::from_ref(note)).unwrap();
-    assert_eq!((entries(&junk), entries(&turned)), (vec![note.write()], vec![note.write()]));
+    let entry = |note: &Note| History::new(pins()).unwrap().follow(note);
+    assert_eq!((entry(&junk), entry(&turned)), (Ok(note.write()), Ok(note.write())));
     let mut alone = second().note().unwrap();
     alone.sign(&auditor());
-    assert_eq!(trust().entries(&[alone]), Err(Rejection::SignatureMissing("operator")), "a log takes no such thing");
+    assert_eq!(entry(&alone), Err(Rejection::SignatureMissing("operator")), "a log takes no such thing");
 }
 
 // ---- the folder

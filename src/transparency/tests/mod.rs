@@ -3,6 +3,7 @@
 
 mod bundles;
 mod evidence;
+mod history;
 mod log;
 mod plexi;
 mod statement;
@@ -116,6 +117,26 @@ fn logged_by(notes: &[Note], auditor: &SigningKey, operator: &SigningKey) -> Vec
     let entries: Vec<_> = notes.iter().map(|note| note.entry(&auditor, &operator)).collect();
     let bundle = |(note, proof): (&Note, Proof)| LoggedBundle { note: note.clone(), proof };
     notes.iter().zip(proofs(&entries)).map(bundle).collect()
+}
+
+/// Three bundles, of which the second names another operator's key, which has signed it too and signs the third.
+fn turning(new: &SigningKey) -> Vec<Note> {
+    let mut notes = chain(1);
+    let names = Bundle { next_operator: Some(new.verifying_key()), ..second() };
+    notes.push(signed(&names));
+    notes[1].sign(new);
+    notes.push(bundle(3, notes.last()).signed(&auditor(), new).unwrap());
+    notes
+}
+
+/// What a log takes for them.
+fn entries_of(turning: &[Note], new: &SigningKey) -> Vec<Vec<u8>> {
+    let (auditor, operator) = (auditor().verifying_key(), operator().verifying_key());
+    let entry = |note: &Note| match Bundle::read(note).unwrap().epoch {
+        ..=2 => note.entry(&auditor, &operator),
+        _ => note.entry(&auditor, &new.verifying_key()),
+    };
+    turning.iter().map(entry).collect()
 }
 
 /// What a verifier that knows epoch 1 says of a bundle after it; it must not be moved by a refusal.

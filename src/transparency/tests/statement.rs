@@ -112,6 +112,14 @@ fn t3_signers_are_followed_by_those_that_their_bundle_names() {
     assert_eq!(next_signers(&note, &fleet, &signers()), Ok(Some(next)));
     assert_eq!(next_signers(&note, &[8; 32], &signers()), Err(Rejection::WrongFleet));
     assert_eq!(next_signers(&note, &fleet, &next), Ok(None), "it is the present ones who have signed");
+    // And these by those that theirs names.
+    let third_operator = key("operator.example", 13);
+    let third = Bundle { next_operator: Some(third_operator.verifying_key()), ..bundle(3, Some(&note)) };
+    let mut third = third.signed(&new_auditor, &new_operator).unwrap();
+    third.sign(&third_operator);
+    let last = Signers { operator: *third_operator.verifying_key().as_bytes(), ..next };
+    assert_eq!(next_signers(&third, &fleet, &next), Ok(Some(last)));
+    assert_eq!(next_signers(&third, &fleet, &signers()), Err(Rejection::SignatureMissing("auditor")), "none left out");
     let same = Bundle { next_operator: Some(auditor().verifying_key()), ..second() };
     assert_eq!(next_signers(&signed(&same), &fleet, &signers()), Err(Rejection::OneKeyTwice));
     let stranger = named.signed(&auditor(), &key("operator.example", 66)).unwrap();

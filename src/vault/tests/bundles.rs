@@ -65,7 +65,7 @@ impl World {
             next_operator: None,
         };
         let note = bundle.signed(&self.auditor, &self.operator).unwrap();
-        let entry = self.trust.entries(std::slice::from_ref(&note)).unwrap().remove(0);
+        let entry = note.entry(&self.auditor.verifying_key(), &self.operator.verifying_key());
         let index = self.log.append(&[entry]).unwrap()[0];
         let proof = self.log.consistency(self.witness.seen()).unwrap();
         let cosigned = self.witness.cosign(self.log.checkpoint(), &proof, NOW_S).unwrap();

@@ -167,6 +167,9 @@ pub(crate) struct Take {
     /// A running member's address for operators, who seals them
     #[arg(long, conflicts_with = "keys")]
     from: Option<String>,
+    /// A bundle that named other signers since the ceremony; all of them, in order
+    #[arg(long = "bundle")]
+    bundles: Vec<PathBuf>,
     #[command(flatten)]
     copy: Copy,
 }
@@ -297,6 +300,7 @@ fn survey((survey, held, new): &(Survey, u32, bool)) -> Outcome<()> {
 fn take(options: &Take) -> Outcome<()> {
     let site = Site::open(&options.folder)?;
     let (artifact, statement) = (read(&options.artifact)?, read_bundle(&options.statement)?);
+    let bundles = options.bundles.iter().map(|path| read_bundle(path)).collect::<Outcome<Vec<_>>>()?;
     let sealed = match (&options.keys, &options.from) {
         (Some(keys), _) => read(keys)?,
         (None, from) => {
@@ -306,6 +310,6 @@ fn take(options: &Take) -> Outcome<()> {
             BASE64.decode(told["keys"].as_str().unwrap_or_default())?
         }
     };
-    let what = site.take(&artifact, &statement, &sealed, options.copy.backup())?;
+    let what = site.take(&artifact, &statement, &sealed, options.copy.backup(), &bundles)?;
     tell(&format!("member {} has the fleet's secret keys and {what}; `strongroom fleet run` runs it", site.number))
 }

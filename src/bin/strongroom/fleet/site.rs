@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use strongroom::error::Fault;
 use strongroom::fleet::{self, Backup, Fleet, LinkKey, Links, Replica, Settings, Survey, Tls};
 use strongroom::journal::{Anchor, FileAnchor, SystemClock};
-use strongroom::ledger::RootKind;
+use strongroom::ledger::{RootKind, Signers};
 use strongroom::secret::Secret;
 use strongroom::session::{PUBLIC_KEY_LEN, Recipient};
-use strongroom::transparency::{FleetKeys, Member, Note, Order, Statement};
+use strongroom::transparency::{FleetKeys, Member, Note, Order, Statement, next_signers};
 use strongroom::vault::{Custody, FileKeyStore, MemberRoot, Receiver, Vault};
 use strongroom::wrap::FileRoot;
 use zeroize::Zeroizing;
@@ -107,13 +107,15 @@ impl Site {
     }
 
     /// Takes the fleet's keys that were sealed to it, and begins its log: as a founder, if the statement is the first; from a
-    /// backup, if it says so; else as one that joins. What it does then. Until it has been done it can be tried again.
+    /// backup, if it says so; else as one that joins, by the signers whom these bundles have named since the ceremony. What it
+    /// does then. Until it has been done it can be tried again.
     pub(crate) fn take(
         &self,
         artifact: &[u8],
         statement: &Note,
         sealed: &[u8],
         backup: Option<Backup<'_>>,
+        bundles: &[Note],
     ) -> Outcome<&'static str> {
         let FleetKeys { fleet, policy, .. } = FleetKeys::read(artifact)?;
         let order = Statement::read(statement)?.order;
@@ -123,6 +125,13 @@ impl Site {
             (Order::Members { .. }, Some(_)) => return Err("the statement does not name a backup".into()),
             _ => return Err("the statement names no members".into()),
         }
+        let joins = matches!(order, Order::Members { predecessor, .. } if predecessor != [0; 32]);
+        if !joins && !bundles.is_empty() {
+            return Err(
+                "bundles are for a member that joins: who founds a fleet or goes on from a backup needs none".into()
+            );
+        }
+        let signers = signers_since(&fleet, policy.signers, bundles)?;
         if policy.root == RootKind::Pkcs11 {
             return Err("the policy wants root keys in a token, and a member's folder has them in files".into());
         }
@@ -139,19 +148,18 @@ impl Site {
         let (root, store) = places(&taking.0)?;
         let to = Receiver { fleet, member: self.number };
         let key = Custody::receive(sealed, &to, &self.recipient, root, store)?.journal_key();
-        let what = match (order, backup) {
-            (_, Some(backup)) => {
+        let what = match backup {
+            Some(backup) => {
                 fleet::refound(&taking.0, &policy, &key, &fleet, self.number, statement, backup)?;
                 "goes on from the backup"
             }
-            (Order::Members { predecessor, .. }, None) if predecessor == [0; 32] => {
+            None if joins => {
+                fleet::join(&taking.0, &policy, &key, &fleet, self.number, statement, signers.as_ref())?;
+                "joins the fleet"
+            }
+            None => {
                 fleet::found(&taking.0, &policy, &key, &fleet, statement)?;
                 "founds the fleet"
-            }
-            _ => {
-                let signers = policy.signers.as_ref();
-                fleet::join(&taking.0, &policy, &key, &fleet, self.number, statement, signers)?;
-                "joins the fleet"
             }
         };
         // Left by one that was cut short.
@@ -256,6 +264,15 @@ impl Site {
         let followed = custody.follow_keys(&fleet, &self.recipient);
         Ok(followed.and_then(|_| Vault::over(Box::new(fleet), clock, custody)))
     }
+}
+
+/// Whom a fleet obeys after these bundles, which have named others since the ceremony.
+fn signers_since(fleet: &[u8; 32], ceremony: Option<Signers>, bundles: &[Note]) -> Outcome<Option<Signers>> {
+    bundles.iter().try_fold(ceremony, |signers, bundle| {
+        let signers = signers.ok_or("the policy names no signers, whom a bundle could replace")?;
+        let next = next_signers(bundle, fleet, &signers)?;
+        Ok(Some(next.ok_or("a bundle names no other signers; give those alone that do")?))
+    })
 }
 
 fn places(folder: &Path) -> Outcome<(MemberRoot, Box<FileKeyStore>)> {

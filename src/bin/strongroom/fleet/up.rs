@@ -93,7 +93,7 @@ fn make(folder: &Path, replicas: u64, port: u16) -> Outcome<()> {
     write_new(&folder.join("members-1"), &statement.write())?;
     vault.obey(&statement)?;
     for site in &sites {
-        site.take(&artifact, &statement, &vault.hand_over(site.number, site.channel_key())?, None)?;
+        site.take(&artifact, &statement, &vault.hand_over(site.number, site.channel_key())?, None, &[])?;
     }
     drop(vault);
     // What the keys were drawn in: from here on members alone have them.
