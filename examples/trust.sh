@@ -121,12 +121,16 @@ mkdir -p turned
 cp published/evidence.json published/documents/ceremony-evidence.json
 run keys artifact --folder vault turned/fleet-keys.json
 cp turned/fleet-keys.json published/
+refused "the evidence is of other keys" bundle make --namespace "$service" --artifact published/fleet-keys.json \
+    --evidence published/evidence.json --not-before $now --not-after $now in-vain
 rm published/evidence.json
 run evidence make --namespace "$service" --artifact published/fleet-keys.json \
     --rotation-of published/documents/ceremony-evidence.json --reason "the channel's key turns every year" \
     published/evidence.json
 run evidence sign --key keys/evidence.auditor published/evidence.json
 run evidence sign --key keys/evidence.operator published/evidence.json
+refused "not the evidence of a ceremony" evidence make --namespace "$service" --artifact published/fleet-keys.json \
+    --rotation-of published/evidence.json --reason "a rotation of a rotation" in-vain
 bundle published/2.bundle --previous published/1.bundle --not-after $((now + 2000))
 signed published/2.bundle
 logged published/2.bundle
@@ -202,8 +206,12 @@ refused "not the evidence that the bundle names" verify --pins phone.pins other-
 
 title "Cheating: a bundle for tests, signed by both, before people"
 cp -r published test
-rm test/*.bundle test/*.tlog-proof
-service=example.org/test bundle test/1.bundle --not-after $((now + 4000))
+rm test/*.bundle test/*.tlog-proof test/evidence.json
+cp at-epoch-1/fleet-keys.json test/
+run evidence make --namespace example.org/test --artifact test/fleet-keys.json --transcript born/transcript.json \
+    test/evidence.json
+run bundle make --namespace example.org/test --artifact test/fleet-keys.json --evidence test/evidence.json \
+    --not-before $((now - 60)) --not-after $((now + 4000)) test/1.bundle
 signed test/1.bundle
 cp published/1.tlog-proof test/
 refused "is for example.org/test" verify --pins phone.pins test

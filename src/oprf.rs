@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use crate::engine::sha512::{BLOCK_LEN, Midstate, Prefix};
-use crate::engine::{Backend, DEEP, ELEMENT_LEN, Point, Scalar, backend, in_chunks};
+use crate::engine::{Backend, DEEP, ELEMENT_LEN, Point, Scalar, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::Secret;
 
@@ -51,7 +51,7 @@ pub fn blind_evaluate(items: &[(&Scalar, &Point)]) -> Result<Vec<[u8; ELEMENT_LE
 /// [`Fault::Limit`] if `info` is longer than 65,535 bytes. [`Fault::Key`] if a seed gives zero under all 256 counters,
 /// which nobody will see.
 pub fn derive_keys(seeds: &[&[u8; SEED_LEN]], info: &[u8]) -> Result<Vec<Scalar>, Fault> {
-    derive_keys_on(backend(), seeds, info)
+    traceless::<DEEP, _>(|| derive_keys_on(backend(), seeds, info))
 }
 
 /// [`derive_keys`] on one backend and the caller's thread.

@@ -1,6 +1,8 @@
 //! The command line as programs and people meet it: what it writes where, and how it ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "cli/person.rs"]
+mod person;
 #[cfg(unix)]
 #[path = "cli/turn.rs"]
 mod turn;

@@ -1,7 +1,15 @@
 //! Passkeys of a software authenticator, made and used by a client of WebAuthn, as ways in to a keyring.
 //!
-//! The authenticator and the client are 1Password's `passkey`; the options go to it as a browser's page has them.
+//! The authenticator and the client are 1Password's `passkey`; the options go to it as a browser's page has them. And the
+//! page of `examples/passkeys`, before somebody who reaches its port and was not told its token.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../examples/passkeys/page.rs"]
+mod page;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -176,4 +184,73 @@ fn passkeys_of_two_devices_are_revoked_one_by_one_and_never_the_only_way() {
     let mut empty = Keyring::new(&backup_key).unwrap();
     assert_eq!(empty.add_passkey(&backup_key, "only", &made[0]), Err(KeyringProblem::LastWay));
     assert_eq!(empty.write(), Err(KeyringProblem::LastWay));
+}
+
+/// What the page's server says to one who sends the right host and, as programs do, no origin.
+fn asked(host: &str, what: &str, token: Option<&str>, body: &str) -> String {
+    let token = token.map(|token| format!("page-token: {token}\r\n")).unwrap_or_default();
+    let length = body.len();
+    let head = format!("{what} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{token}");
+    let request = format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
+    let mut stream = TcpStream::connect(host.replace("localhost", "127.0.0.1")).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn who_was_not_told_the_pages_token_is_refused_and_changes_nothing() {
+    let (backup_key, _, keyring) = with_paper();
+    let folder = tempfile::tempdir().unwrap();
+    let [key_file, keyring_file] = ["backup.key", "backup.keyring"].map(|name| folder.path().join(name));
+    fs::write(&key_file, hex::encode(backup_key.expose())).unwrap();
+    fs::write(&keyring_file, keyring.write().unwrap()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = page::Address::new(&listener).unwrap();
+    let url = address.to_string();
+    let router = page::router(page::Files { key: key_file.clone(), keyring: keyring_file.clone() }, address);
+    runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    let (origin, token) = url.split_once("/#").unwrap();
+    let host = origin.strip_prefix("http://").unwrap();
+    assert_eq!(token.len(), 32);
+    let page = asked(host, "GET /", None, "");
+    assert!(page.starts_with("HTTP/1.1 200") && !page.contains(token), "the page itself needs no token, and has none");
+    let other = if token.starts_with('0') { "1" } else { "0" };
+    let wrong = format!("{other}{}", &token[1..]);
+    // Refused without the token, and with any other; done with it: the control.
+    let try_all = |what: &str, body: &str| {
+        let files = || (fs::read(&key_file).ok(), fs::read(&keyring_file).ok());
+        let before = files();
+        for said in [None, Some(""), Some("no token"), Some(&token[..30]), Some(&wrong)] {
+            let refused = asked(host, what, said, body);
+            assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("after #"), "{what}: {refused}");
+            assert!(files() == before, "{what} with {said:?} has changed something");
+        }
+        let done = asked(host, what, Some(token), body);
+        assert!(done.starts_with("HTTP/1.1 200"), "{what}: {done}");
+        done
+    };
+    let held = || Keyring::read(&fs::read(&keyring_file).unwrap()).unwrap().passkeys().len();
+
+    assert!(try_all("GET /keyring", "").contains(&BASE64.encode(keyring.prf_input())));
+    let id = BASE64.encode([5; 16]);
+    let chosen = json!({ "id": id, "label": "chosen", "prf_enabled": true, "prf_first": BASE64.encode([6; 32]) });
+    try_all("POST /add", &chosen.to_string());
+    assert_eq!(held(), 1);
+    fs::remove_file(&key_file).unwrap();
+    try_all("POST /open", &chosen.to_string());
+    assert_eq!(fs::read_to_string(&key_file).unwrap().trim(), hex::encode(backup_key.expose()));
+    try_all("POST /revoke", &json!({ "id": id }).to_string());
+    assert_eq!(held(), 0);
+
+    // Both were written here; each is its owner's alone, and nothing is left beside them.
+    #[cfg(unix)]
+    for file in [&key_file, &keyring_file] {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }

@@ -24,7 +24,7 @@ fn everybody_honest_gets_through_and_everybody_who_cheats_is_refused() {
     let told = text(&output.stdout);
     assert!(output.status.success(), "{told}\n{}", text(&output.stderr));
     assert!(told.ends_with("== All of it came out as it must\n"), "{told}");
-    assert_eq!(told.matches("\nrefused: ").count(), 22, "{told}");
+    assert_eq!(told.matches("\nrefused: ").count(), 24, "{told}");
     assert_eq!(told.matches("\nverified: the keys of epoch 3 ").count(), 4, "{told}");
     assert_eq!(told.matches("\nverified: ").count(), 6, "{told}");
 }

@@ -22,7 +22,10 @@
 mod front;
 
 use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +144,7 @@ async fn turn_when_told(vault: Arc<Vault>, mut told: Signal) {
 /// The vault that a ceremony has made, under the policy that its artifact names.
 #[cfg(feature = "transparency")]
 fn of_ceremony(folder: &Path, artifact: &Path) -> Result<Vault, Box<dyn Error>> {
-    let keys = strongroom::transparency::FleetKeys::read(&std::fs::read(artifact)?)?;
+    let keys = strongroom::transparency::FleetKeys::read(&fs::read(artifact)?)?;
     let vault = Vault::open(Config::development(folder)?, keys.policy)?;
     if *vault.fleet() != keys.fleet {
         return Err("this is the vault of another ceremony".into());
@@ -153,7 +156,7 @@ fn of_ceremony(folder: &Path, artifact: &Path) -> Result<Vault, Box<dyn Error>> 
 #[cfg(all(feature = "transparency", feature = "channel"))]
 fn serve_under(vault: &Vault, published: &Path, pins: &Path) -> Result<(), Box<dyn Error>> {
     use strongroom::transparency::{Pins, Published, Trust};
-    let mut trust = Trust::new(Pins::read(&std::fs::read_to_string(pins)?)?)?;
+    let mut trust = Trust::new(Pins::read(&fs::read_to_string(pins)?)?)?;
     let verified = Published::read(published)?.accept(&mut trust, front::now_s())?;
     tracing::info!(epoch = verified.bundle().epoch, "serving under a verified bundle");
     Ok(vault.serve_under(&[verified])?)
@@ -176,8 +179,24 @@ fn key_file(folder: &Path) -> PathBuf {
 fn admission_key(folder: &Path) -> Result<SigningKey, Box<dyn Error>> {
     let path = key_file(folder);
     if !path.exists() {
-        std::fs::write(&path, Secret::<[u8; 32]>::random()?.expose())?;
+        write_key(&path, Secret::random()?.expose())?;
     }
-    let bytes = std::fs::read(&path)?;
+    let bytes = fs::read(&path)?;
     Ok(SigningKey::from_bytes(bytes.as_slice().try_into()?))
+}
+
+/// Writes a key that only its owner may read, so that after a crash it is whole or not there.
+fn write_key(path: &Path, key: &[u8; 32]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    // Left by a crash.
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&partial)?;
+    file.write_all(key)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    // A name is as durable as the folder that it stands in.
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -2,7 +2,8 @@
 //!
 //! You will see: an address on localhost to open in a browser. On it you add a passkey of this device or of a security key to
 //! the keyring in this folder, and, where the backup key is gone, get it back with the passkey. An authenticator without PRF
-//! is refused with the reason. `strongroom enrol` and `strongroom recovery-key` make the folder's files.
+//! is refused with the reason. Open the whole address: what stands after `#` is a token, and without it nothing is done, as
+//! others may have accounts on this machine. `strongroom enrol` and `strongroom recovery-key` make the folder's files.
 //!
 //! ```text
 //! cargo run --release --example passkeys -- --key backup.key --keyring backup.keyring
@@ -38,7 +39,7 @@ struct Arguments {
 async fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { key, keyring, port } = Arguments::parse();
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    let address = page::address(&listener)?;
+    let address = page::Address::new(&listener)?;
     println!("open {address} in a browser");
     Ok(axum::serve(listener, page::router(page::Files { key, keyring }, address)).await?)
 }

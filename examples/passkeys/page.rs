@@ -1,12 +1,13 @@
 //! The page, and what is done with what it sends. `tests/browser` puts a real browser before it.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -35,34 +36,72 @@ struct Credential {
     prf_first: Option<String>,
 }
 
-/// WebAuthn takes `localhost` for a secure origin, and no address of numbers.
-pub(crate) fn address(listener: &TcpListener) -> io::Result<String> {
-    Ok(format!("http://localhost:{}", listener.local_addr()?.port()))
+/// Where the page is, and the token without which nothing is done there. Other people of this machine reach the port too;
+/// the token is told to whoever started this alone.
+pub(crate) struct Address {
+    origin: String,
+    token: Secret<[u8; 16]>,
 }
 
-pub(crate) fn router(files: Files, address: String) -> Router {
+impl Address {
+    /// WebAuthn takes `localhost` for a secure origin, and no address of numbers.
+    pub(crate) fn new(listener: &TcpListener) -> io::Result<Self> {
+        let origin = format!("http://localhost:{}", listener.local_addr()?.port());
+        Ok(Address { origin, token: Secret::random().map_err(io::Error::other)? })
+    }
+
+    fn is_of(&self, headers: &HeaderMap) -> bool {
+        let host = text(headers, header::HOST).is_some_and(|host| self.origin.ends_with(&format!("//{host}")));
+        host && text(headers, header::ORIGIN).is_none_or(|origin| origin == self.origin)
+    }
+
+    fn is_known_to(&self, headers: &HeaderMap) -> bool {
+        let said = text(headers, TOKEN).and_then(|said| hex::decode(said).ok()?.try_into().ok());
+        said.is_some_and(|said: [u8; 16]| self.token.ct_eq(&said).into())
+    }
+}
+
+/// What to open in a browser. What stands after `#` is read by the page, and a browser sends it nowhere.
+impl Display for Address {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        write!(to, "{}/#{}", self.origin, hex::encode(self.token.expose()))
+    }
+}
+
+/// The header in which the page says the token.
+const TOKEN: HeaderName = HeaderName::from_static("page-token");
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+pub(crate) fn router(files: Files, address: Address) -> Router {
+    let address = Arc::new(address);
     Router::new()
-        .route("/", get(async || Html(include_str!("page.html"))))
         .route("/keyring", get(show))
         .route("/add", post(add))
         .route("/open", post(open))
         .route("/revoke", post(revoke))
-        .layer(middleware::from_fn_with_state(Arc::<str>::from(address), own_pages_only))
+        .layer(middleware::from_fn_with_state(address.clone(), with_token_only))
+        // The page tells nothing of the files. It comes before its script can say the token.
+        .route("/", get(async || Html(include_str!("page.html"))))
+        .layer(middleware::from_fn_with_state(address, own_pages_only))
         .with_state(Arc::new(files))
 }
 
-/// Other pages in the same browser may send here too; what comes of this page says so.
-async fn own_pages_only(State(address): State<Arc<str>>, request: Request, next: Next) -> Response {
-    match is_own(request.headers(), &address) {
+async fn with_token_only(State(address): State<Arc<Address>>, request: Request, next: Next) -> Response {
+    match address.is_known_to(request.headers()) {
         true => next.run(request).await,
-        false => problem("another page is not served here"),
+        false => problem("open the whole address that was printed, with what stands after #"),
     }
 }
 
-fn is_own(headers: &HeaderMap, address: &str) -> bool {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = header(header::HOST).is_some_and(|host| address.ends_with(&format!("//{host}")));
-    host && header(header::ORIGIN).is_none_or(|origin| origin == address)
+/// Other pages in the same browser may send here too; what comes of this page says so.
+async fn own_pages_only(State(address): State<Arc<Address>>, request: Request, next: Next) -> Response {
+    match address.is_of(request.headers()) {
+        true => next.run(request).await,
+        false => problem("another page is not served here"),
+    }
 }
 
 async fn show(State(files): State<Arc<Files>>) -> Response {
@@ -94,12 +133,7 @@ async fn open(State(files): State<Arc<Files>>, Json(credential): Json<Credential
         if files.key.exists() {
             return Ok(json!({ "said": "opened: the backup key is here already" }));
         }
-        let mut options = fs::File::options();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&files.key).map_err(words)?;
-        writeln!(file, "{}", hex::encode(key.expose())).and_then(|()| file.sync_all()).map_err(words)?;
+        write_new(&files.key, format!("{}\n", hex::encode(key.expose())).as_bytes()).map_err(words)?;
         Ok(json!({ "said": format!("opened: the backup key is back, in {}", files.key.display()) }))
     };
     answer(opened())
@@ -144,17 +178,52 @@ impl Files {
         Ok(Secret::new(bytes.ok_or("the file of the backup key is none")?))
     }
 
-    /// Whole or not at all.
     fn write_keyring(&self, keyring: &Keyring) -> Result<(), String> {
-        let partial = self.keyring.with_extension("partial");
-        let written = || {
-            let mut file = fs::File::create(&partial)?;
-            file.write_all(&keyring.write().map_err(io::Error::other)?)?;
-            file.sync_all()?;
-            fs::rename(&partial, &self.keyring)
-        };
-        written().map_err(words)
+        write_over(&self.keyring, &keyring.write().map_err(words)?).map_err(words)
     }
+}
+
+/// Writes a file that is not there yet.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = write_partial(path, bytes)?;
+    // A link, not a rename: it never replaces what is there.
+    let linked = fs::hard_link(&partial, path);
+    fs::remove_file(&partial)?;
+    linked?;
+    sync_folder_of(path)
+}
+
+/// Writes a file in the place of the one that is there.
+fn write_over(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::rename(write_partial(path, bytes)?, path)?;
+    sync_folder_of(path)
+}
+
+/// Writes what gets its name when it is whole: a file that only its owner may read.
+fn write_partial(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    // Left by a crash; it may be a second name of what is there, so it is unlinked and not overwritten.
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&partial)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if written.is_err() {
+        fs::remove_file(&partial).ok();
+    }
+    written.map(|()| partial.into())
+}
+
+/// A name is as durable as the folder that it stands in.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 fn words(error: impl ToString) -> String {

@@ -197,13 +197,29 @@ impl Keyring {
     /// The backup key, by a recovery key or a passkey.
     ///
     /// # Errors
-    /// [`KeyringProblem::NoSuchWay`], [`KeyringProblem::DoesNotOpen`], [`KeyringProblem::Altered`].
+    /// [`KeyringProblem::NoSuchWay`], [`KeyringProblem::DoesNotOpen`], [`KeyringProblem::Altered`], after which
+    /// [`unlock_even_altered`](Keyring::unlock_even_altered) has the key.
     pub fn unlock(&self, with: &impl Unlocks) -> Result<Secret<[u8; 32]>, KeyringProblem> {
-        let backup_key = with.backup_key(self)?;
-        match self.is_of(&backup_key) {
-            true => Ok(backup_key),
-            false => Err(KeyringProblem::Altered),
+        match self.unlock_even_altered(with)? {
+            (backup_key, false) => Ok(backup_key),
+            (_, true) => Err(KeyringProblem::Altered),
         }
+    }
+
+    /// The backup key, by a recovery key or a passkey, and whether the keyring was altered: so that who alters it cannot
+    /// keep the person out.
+    ///
+    /// The key is the right one either way: its wrap opened under what the person has, in this keyring. Of an altered
+    /// keyring nothing else holds: not which fleet or account a code is of, not the labels, not that the list is whole.
+    /// It takes no changes any more. Tell the person, and make a new one ([`Keyring::new`]) with the ways in that they
+    /// know of.
+    ///
+    /// # Errors
+    /// [`KeyringProblem::NoSuchWay`], [`KeyringProblem::DoesNotOpen`].
+    pub fn unlock_even_altered(&self, with: &impl Unlocks) -> Result<(Secret<[u8; 32]>, bool), KeyringProblem> {
+        let backup_key = with.backup_key(self)?;
+        let altered = !self.is_of(&backup_key);
+        Ok((backup_key, altered))
     }
 
     /// Checks that this keyring is what somebody with this backup key has written: to be asked when the key came back from

@@ -85,7 +85,12 @@ fn fours(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
 
 /// Clears the vector registers that the processor has, whatever was done with them.
 pub(super) fn clear_vectors() {
-    if Ifma::detect().is_some() {
+    // Also without IFMA: a library's copies may go through the upper sixteen.
+    let whole = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    if whole {
         // SAFETY: the processor has these registers.
         unsafe { clear_registers() }
     } else if is_x86_feature_detected!("avx") {

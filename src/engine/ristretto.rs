@@ -150,7 +150,9 @@ impl<L: Lanes> Work for ToDouble<'_, L> {
         // On the curve Y^2 - X^2 = Z^2 + d T^2, and X Y = Z T. Of the four coordinates any three leave the fourth no
         // choice that is not the same element, so one that was disturbed since it was computed is seen here.
         let agree = xy.equal(z.times(t).carry());
-        let sound = L::both(agree, yy.sub(xx).carry().equal(f));
+        let agree = L::both(agree, yy.sub(xx).carry().equal(f));
+        // Four zeros agree too, and are no point: Z is never zero.
+        let sound = L::both(agree, L::one_of(z.is_zero(), L::mask(token, 0xff)));
         let eg = e.times(g).carry();
         let fh = f.times(h).carry();
         let product = eg.times(fh).carry();

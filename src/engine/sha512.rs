@@ -5,7 +5,7 @@
 
 use sha2::block_api::compress512;
 use subtle::{Choice, ConditionallySelectable};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::tally;
 
@@ -201,7 +201,8 @@ impl HmacKey {
 
     /// HMAC-SHA-512 over the concatenation of `parts`.
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
-        self.outer.digest(&[&self.inner.digest(parts)])
+        let inner = Zeroizing::new(self.inner.digest(parts));
+        self.outer.digest(&[&*inner])
     }
 
     /// HKDF-Expand (RFC 5869 section 2.3) with this key as PRK: fills `out`, at most 255 digests long, from the
@@ -211,23 +212,21 @@ impl HmacKey {
     /// If `out` is longer: its bytes would repeat.
     pub fn expand(&self, info: &[&[u8]], out: &mut [u8]) {
         assert!(out.len() <= 255 * DIGEST_LEN, "RFC 5869 section 2.3: at most 255 digests");
-        let mut previous = [0u8; DIGEST_LEN];
+        let mut previous = Zeroizing::new([0u8; DIGEST_LEN]);
         let mut counter = 0u8;
         for chunk in out.chunks_mut(DIGEST_LEN) {
             let first = counter == 0;
             counter = counter.wrapping_add(1);
             let mut parts: Vec<&[u8]> = Vec::with_capacity(info.len() + 2);
             if !first {
-                parts.push(&previous);
+                parts.push(&*previous);
             }
             parts.extend_from_slice(info);
             let number = [counter];
             parts.push(&number);
-            let block = self.mac(&parts);
-            chunk.copy_from_slice(&block[..chunk.len()]);
-            previous = block;
+            *previous = self.mac(&parts);
+            chunk.copy_from_slice(&previous[..chunk.len()]);
         }
-        previous.zeroize();
     }
 
     /// HKDF-Expand to an array.

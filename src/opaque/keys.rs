@@ -80,8 +80,10 @@ pub fn random_static_secret() -> Result<Secret<[u8; 32]>, Fault> {
 /// # Errors
 /// [`Fault::Key`] if the seed derives no key, which nobody will see.
 pub fn random_static_secret_with(seed: &Secret<[u8; 32]>) -> Result<Secret<[u8; 32]>, Fault> {
-    let secrets = diffie_hellman_keys(backend(), &[seed.expose()])?;
-    secrets.first().map(Scalar::to_bytes).ok_or_else(|| Fault::Key("a seed derives no key".into()))
+    traceless::<DEEP, _>(|| {
+        let secrets = diffie_hellman_keys(backend(), &[seed.expose()])?;
+        secrets.first().map(Scalar::to_bytes).ok_or_else(|| Fault::Key("a seed derives no key".into()))
+    })
 }
 
 /// The secret half of DeriveDiffieHellmanKeyPair, RFC 9807 section 6.4.1 over ristretto255, for each seed.

@@ -115,7 +115,8 @@ impl RegistrationRequest {
 /// What a client uploads at the end of a registration and the server keeps (RFC 9807 section 5.1), found to hold a valid
 /// public key.
 pub struct RegistrationRecord {
-    bytes: Secret<[u8; RECORD_LEN]>,
+    // Boxed: it moves out of the vector of its batch, and a move leaves a copy behind.
+    bytes: Box<Secret<[u8; RECORD_LEN]>>,
 }
 
 impl RegistrationRecord {
@@ -125,7 +126,11 @@ impl RegistrationRecord {
             decode::<RECORD_LEN, 1>(backend(), chunk, [record::CLIENT_PUBLIC_KEY.start])
                 .into_iter()
                 .map(|read| match read {
-                    (Some(bytes), [Some(_)]) => Ok(RegistrationRecord { bytes: Secret::new(*bytes) }),
+                    (Some(bytes), [Some(_)]) => {
+                        let mut boxed = Box::new(Secret::new([0; RECORD_LEN]));
+                        boxed.expose_mut().copy_from_slice(bytes);
+                        Ok(RegistrationRecord { bytes: boxed })
+                    }
                     _ => Err(Refusal::Malformed),
                 })
                 .collect()

@@ -8,7 +8,7 @@ use super::root::{EpochKey, RootSource};
 use super::sealed::{HEADER_LEN, Header, Sealed, VERSION};
 use crate::account::AccountId;
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
-use crate::engine::{Backend, SHALLOW, backend, in_chunks, traceless};
+use crate::engine::{Backend, DEEP, SHALLOW, backend, in_chunks, traceless};
 use crate::error::Fault;
 use crate::secret::{Secret, random_array, with_nonces};
 use crate::wire::Invalid;
@@ -114,13 +114,16 @@ impl EpochKeys {
     /// # Errors
     /// [`Fault::Key`] if `newest` is not among them, else as [`RootSource::derive`].
     pub fn load(source: &dyn RootSource, newest: u32) -> Result<Self, Fault> {
-        let mut keys = EpochKeys::new(newest, &source.derive(newest)?);
-        for epoch in source.epochs()? {
-            if epoch < newest {
-                keys.insert(epoch, &source.derive(epoch)?)?;
+        // A source hands its keys on by value, and each move leaves a copy.
+        traceless::<DEEP, _>(|| {
+            let mut keys = EpochKeys::new(newest, &source.derive(newest)?);
+            for epoch in source.epochs()? {
+                if epoch < newest {
+                    keys.insert(epoch, &source.derive(epoch)?)?;
+                }
             }
-        }
-        Ok(keys)
+            Ok(keys)
+        })
     }
 
     /// Holds one more epoch; which is the newest stays as it is.

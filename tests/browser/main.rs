@@ -79,13 +79,14 @@ fn main() {
 
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = page::address(&listener).unwrap();
+    let address = page::Address::new(&listener).unwrap();
+    let url = address.to_string();
     let files = page::Files { key: key_file.clone(), keyring: keyring_file.clone() };
-    let router = page::router(files, address.clone());
+    let router = page::router(files, address);
     runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
 
     let mut browser = Browser::start();
-    let shown = browser.told(&json!({ "do": "show", "url": address }));
+    let shown = browser.told(&json!({ "do": "show", "url": url }));
     println!("{}", shown["version"].as_str().unwrap());
     assert_eq!(shown["said"], "ready");
 

@@ -44,13 +44,18 @@ impl Relay {
 
     /// The next so many answers do not arrive.
     pub(crate) fn lose(&self, answers: usize) {
-        self.seen.to_lose.store(answers, Ordering::SeqCst);
+        self.lose_after(0, answers);
+    }
+
+    /// The next so many answers arrive, and so many after them do not.
+    pub(crate) fn lose_after(&self, pass: usize, lose: usize) {
+        self.seen.to_pass.store(pass, Ordering::SeqCst);
+        self.seen.to_lose.store(lose, Ordering::SeqCst);
     }
 
     /// After so many answers, none arrives until [`Relay::lose`] says otherwise.
     pub(crate) fn lose_all_after(&self, answers: usize) {
-        self.seen.to_pass.store(answers, Ordering::SeqCst);
-        self.lose(usize::MAX);
+        self.lose_after(answers, usize::MAX);
     }
 
     pub(crate) fn lost(&self) -> usize {

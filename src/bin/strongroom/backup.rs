@@ -22,6 +22,8 @@ use crate::person::read_key;
 const LABEL: &[u8] = b"strongroom backup file v1";
 /// Bytes that are moved at once.
 const PIECE: usize = 256 * 1024;
+/// Bytes of an age header, of which `backup seal` writes about 200.
+const HEADER_MAX: u64 = 16 * 1024;
 
 /// Files under the backup key.
 #[derive(Subcommand)]
@@ -63,7 +65,8 @@ pub(crate) fn run(command: BackupCommand) -> Outcome<()> {
         BackupCommand::Open(files) => {
             let identity = identity(&files.key)?;
             files.through(|input, output| {
-                let decryptor = Decryptor::new_buffered(io::BufReader::new(input))?;
+                let beginning = beginning(input)?;
+                let decryptor = Decryptor::new_buffered(io::BufReader::new(beginning.chain(input)))?;
                 let mut opened = decryptor.decrypt(once(&identity as &dyn age::Identity))?;
                 let mut output = output;
                 pump(&mut opened, &mut output).map_err(|error| format!("it was cut short or altered: {error}"))?;
@@ -118,6 +121,17 @@ impl Files {
             fs::remove_file(&partial).ok();
             told(&self.input, &error).into()
         })
+    }
+}
+
+/// A sealed file's beginning, with the whole header in it: age reads a header into memory however long it is.
+fn beginning(input: &mut dyn Read) -> Outcome<io::Cursor<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    input.take(HEADER_MAX).read_to_end(&mut bytes)?;
+    let last_line = bytes.windows(5).position(|it| it == b"\n--- ");
+    match last_line.is_some_and(|at| bytes[at + 1..].contains(&b'\n')) {
+        true => Ok(io::Cursor::new(bytes)),
+        false => Err("it is no sealed file: no header of the age format ends in its first 16 KiB".into()),
     }
 }
 

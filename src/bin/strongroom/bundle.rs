@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use strongroom::transparency::{Bundle, Envelope, EpochSignature, FleetKeys, ForkProof, Note, SigningKey};
+use strongroom::transparency::{
+    Bundle, Envelope, EpochSignature, Evidence, FleetKeys, ForkProof, Note, SigningKey, VerifyingKey,
+};
 
 use crate::file::{read, read_key, tell, write_new, write_whole};
 use crate::log::now_s;
@@ -142,7 +144,12 @@ fn make(options: Make) -> Outcome<()> {
     let artifact = read(&options.artifact)?;
     let keys = FleetKeys::read(&artifact)?;
     let evidence = read(&options.evidence)?;
-    Envelope::read(&evidence)?;
+    let (said, about) = Evidence::read(&Envelope::read(&evidence)?)?;
+    if about != FleetKeys::hash(&artifact) || said.fleet != hex(&keys.fleet) || said.namespace != options.namespace {
+        return Err(
+            "the evidence is of other keys, or of another fleet or service: nobody would accept the bundle".into()
+        );
+    }
     let (epoch, previous) = match &options.previous {
         None => (1, [0; 32]),
         Some(path) => {
@@ -167,6 +174,10 @@ fn make(options: Make) -> Outcome<()> {
         next_auditor: next("--next-auditor", &options.next_auditor)?,
         next_operator: next("--next-operator", &options.next_operator)?,
     };
+    let next = [&bundle.next_auditor, &bundle.next_operator].map(|key| key.as_ref().map(VerifyingKey::as_bytes));
+    if next[0].is_some() && next[0] == next[1] {
+        return Err("one key stands for both signers".into());
+    }
     // A note without signatures is none; until the first has signed, the file holds the text alone.
     write_new(&options.file, bundle.note()?.text().as_bytes())?;
     tell(&format!("the bundle of epoch {epoch} is in {}; auditor and operator are to sign it", options.file.display()))

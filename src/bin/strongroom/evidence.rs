@@ -94,7 +94,14 @@ fn make(options: Make) -> Outcome<()> {
     let origin = match (&options.rotation_of, &options.transcript) {
         (Some(path), _) => {
             let earlier = read(path)?;
-            Evidence::read(&Envelope::read(&earlier)?)?;
+            let (before, _) = Evidence::read(&Envelope::read(&earlier)?)?;
+            let ours = before.namespace == options.namespace && before.fleet == hex(&keys.fleet);
+            if !ours || !matches!(before.origin, Origin::Ceremony { .. }) {
+                return Err(
+                    "that is not the evidence of a ceremony of this service and fleet; a later rotation names it, too"
+                        .into(),
+                );
+            }
             Origin::Rotation { ceremony: digest(&earlier), reason: options.reason.unwrap_or_default() }
         }
         (None, Some(path)) => {

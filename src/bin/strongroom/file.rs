@@ -1,6 +1,6 @@
 //! Files that commands read and write, and words to standard output.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,56 @@ use zeroize::Zeroizing;
 
 use crate::measure::Outcome;
 
+/// Characters of somebody else's words.
+const WORDS_MAX: usize = 200;
+
 /// Writes what was asked for; that nobody reads it is no failure.
 pub(crate) fn tell(words: &str) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{words}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
+    }
+}
+
+/// Writes what somebody must have seen before the work goes on: here that nobody reads it is a failure.
+pub(crate) fn show(words: &str) -> Outcome<()> {
+    let mut out = std::io::stdout().lock();
+    let shown = writeln!(out, "{words}").and_then(|()| out.flush());
+    Ok(shown.map_err(|error| format!("it could not be shown, and nothing is changed: {error}"))?)
+}
+
+/// Words of somebody else's as a terminal may have them: nothing in them moves, hides or colours, and there are not many.
+pub(crate) fn printable(words: &str) -> String {
+    // Control characters, and those that turn the direction of writing or begin a line.
+    let odd = |it: char| {
+        it.is_control() || matches!(it, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown: String = words.chars().take(WORDS_MAX).map(|it| if odd(it) { '\u{fffd}' } else { it }).collect();
+    if words.chars().nth(WORDS_MAX).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Holds a file for one command, to the end of what is returned. The lock is a file beside it, which stays: who unlinked it
+/// would let two in.
+pub(crate) fn hold(path: &Path) -> Outcome<File> {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock = PathBuf::from(lock);
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&lock).map_err(|error| format!("{}: {error}", lock.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("another command is at work on these files ({} is locked); try again later", lock.display())
+                .into())
+        }
+        Err(TryLockError::Error(error)) => Err(format!("{}: {error}", lock.display()).into()),
     }
 }
 
@@ -31,15 +75,38 @@ pub(crate) fn read_if_there(path: &Path) -> Outcome<Option<Vec<u8>>> {
 
 /// Writes a file so that after a crash it is whole or not there.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome<()> {
+    write_by(path, bytes, |partial| File::create(partial))
+}
+
+/// The same, so that only its owner may read it.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Outcome<()> {
+    write_by(path, bytes, create_private)
+}
+
+fn write_by(path: &Path, bytes: &[u8], create: impl FnOnce(&Path) -> std::io::Result<File>) -> Outcome<()> {
     let written = || {
         let partial = partial(path);
-        let mut file = File::create(&partial)?;
+        let mut file = create(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&partial, path)?;
         sync_folder_of(path)
     };
     Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)
+}
+
+/// A new file that only its owner may read, in the place of what a crash has left there.
+fn create_private(partial: &Path) -> std::io::Result<File> {
+    // It may be a second name of what is there, so it is unlinked and not overwritten.
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(partial)
 }
 
 /// What a file is called until it is whole.
@@ -89,18 +156,9 @@ pub(crate) fn write_key<const ALGORITHM: u8>(path: &Path, key: &PrivateKey<ALGOR
 
 /// Writes a new file that only its owner may read, so that after a crash it is whole or not there.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Outcome<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = || {
         let partial = partial(path);
-        // Left by a crash; it may be a second name of what is there, so it is unlinked and not overwritten.
-        match fs::remove_file(&partial) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = options.open(&partial)?;
+        let mut file = create_private(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         // A link, not a rename: it never replaces what is there.

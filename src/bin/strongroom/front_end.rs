@@ -14,6 +14,7 @@ use strongroom::session::ChannelKey;
 use thiserror::Error;
 
 use crate::bundle::{hex, unhex};
+use crate::file::printable;
 use crate::measure::Outcome;
 
 const ANSWER_MAX: usize = 64 * 1024;
@@ -68,7 +69,7 @@ pub(crate) async fn call(server: &str, path: &str, body: Option<Value>) -> Outco
         return Ok(told);
     }
     let problem = told["problem"].as_str();
-    let words = problem.unwrap_or(status.as_str()).to_owned();
+    let words = printable(problem.unwrap_or(status.as_str()));
     Err(match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::NotAdmitted(words),
         _ if problem.is_some() => Trouble::Refused(words),

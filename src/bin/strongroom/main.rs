@@ -23,10 +23,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use strongroom::client::Trouble;
 
 const EXIT_STATUS: &str = "Exit status: 0 if what was asked for was done; 1 if it could not be; 2 if the arguments are \
     wrong; 3 if a monitor has news; 4 if a code is wrong; 5 if no attempts are left; 6 if the vault cannot be reached; 7 if \
-    a command that speaks to a vault does not trust the fleet (verify ends with 1).";
+    a command that speaks to a vault does not trust the fleet (verify ends with 1); 8 if the backup key is here, but the \
+    keyring was altered.";
 
 /// The core of a backup key vault, from the command line.
 #[derive(Parser)]
@@ -44,6 +46,8 @@ enum Command {
     /// into the keyring. An enrolment whose answer was lost is settled by the next command, with the same bytes.
     Enrol(Box<person::Person>),
     /// Get the backup key back on a device without it
+    ///
+    /// It comes back also where the keyring was altered; exit status 8 says so.
     Recover(Box<person::Recover>),
     /// Change the code: the old one is proven first
     ChangeCode(Box<person::Person>),
@@ -120,7 +124,11 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(reason) => {
-            eprintln!("strongroom: {reason}");
+            // Some of these words are a server's.
+            match reason.downcast_ref::<Trouble>() {
+                Some(trouble) => eprintln!("strongroom: {}", file::printable(&trouble.to_string())),
+                None => eprintln!("strongroom: {reason}"),
+            }
             person::exit_code(&*reason)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Display};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
 use crate::bundle::{hex, unhex};
-use crate::file::{read, read_if_there, tell, write_secret, write_whole};
+use crate::file::{hold, printable, read, read_if_there, show, tell, write_private, write_secret, write_whole};
 use crate::front_end::{self, Unreached};
 use crate::log::{keep_fork, now_s};
 use crate::measure::Outcome;
@@ -106,6 +106,7 @@ enum Way {
 // ---- commands
 
 pub(crate) fn enrol(person: &Person) -> Outcome<()> {
+    let _held = person.files.hold()?;
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
     let held = person.files.read_key()?;
@@ -135,6 +136,8 @@ pub(crate) fn enrol(person: &Person) -> Outcome<()> {
 
 pub(crate) fn recover(options: &Recover) -> Outcome<()> {
     let files = &options.person.files;
+    // The keyring is only read, from wherever it lies.
+    let _held = hold(&files.key)?;
     if files.key.exists() {
         return Err(format!(
             "{} is there already, and a backup key is not written over; --key names another file",
@@ -143,7 +146,8 @@ pub(crate) fn recover(options: &Recover) -> Outcome<()> {
         .into());
     }
     let keyring = files.read_keyring()?;
-    let key = match options.by {
+    // A key that came out is written whatever has become of the keyring: who alters that must not keep the person out.
+    let (key, altered) = match options.by {
         Way::Code => {
             let vault = Vault::reach(&options.person.door)?;
             vault.owns(keyring.as_ref())?;
@@ -152,21 +156,21 @@ pub(crate) fn recover(options: &Recover) -> Outcome<()> {
             }
             let code = asked("Code: ")?;
             let key = vault.wait(vault.http.recover(&vault.terms, vault.account, code))?;
-            if let Some(keyring) = &keyring {
-                keyring.check(&key).map_err(|problem| format!("{}: {problem}", files.keyring.display()))?;
-            }
-            key
+            let altered = keyring.is_some_and(|keyring| keyring.check(&key).is_err());
+            (key, altered)
         }
         Way::RecoveryKey => {
             let keyring = keyring.ok_or_else(|| format!("there is no keyring in {}", files.keyring.display()))?;
-            keyring.unlock(&asked_for_digits()?)?
+            keyring.unlock_even_altered(&asked_for_digits()?)?
         }
     };
     files.write_key(&key)?;
-    tell(&format!("the backup key is back, in {}", files.key.display()))
+    tell(&format!("the backup key is back, in {}", files.key.display()))?;
+    if altered { Err(AlteredKeyring(files.keyring.clone()).into()) } else { Ok(()) }
 }
 
 pub(crate) fn change_code(person: &Person) -> Outcome<()> {
+    let _held = person.files.hold()?;
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
     vault.owns(person.files.read_keyring()?.as_ref())?;
@@ -187,8 +191,12 @@ pub(crate) fn change_code(person: &Person) -> Outcome<()> {
 }
 
 pub(crate) fn status(person: &Person) -> Outcome<()> {
+    // Who only looks waits for nobody.
+    let held = person.files.unsettled().exists().then(|| person.files.hold()).transpose()?;
     let vault = Vault::reach(&person.door)?;
-    person.files.settle(&vault)?;
+    if held.is_some() {
+        person.files.settle(&vault)?;
+    }
     match vault.wait(vault.http.remaining(&vault.account))? {
         0 => tell("no attempts are left: the code opens nothing any more")?,
         1 => tell("one attempt is left")?,
@@ -197,6 +205,16 @@ pub(crate) fn status(person: &Person) -> Outcome<()> {
     let Some(keyring) = person.files.read_keyring()? else {
         return tell(&format!("there is no keyring in {}", person.files.keyring.display()));
     };
+    let altered = match person.files.read_key()? {
+        Some(key) => keyring.check(&key).is_err(),
+        None => {
+            tell("the keyring is not checked: the backup key is not here; what follows is what the file says")?;
+            false
+        }
+    };
+    if altered {
+        tell("the keyring FAILS its check against the backup key: do not believe what follows")?;
+    }
     match keyring.code() {
         Some(held) if vault.serves_another(held) => tell(&another_fleet(held))?,
         Some(held) if held.account == vault.account => {
@@ -209,12 +227,13 @@ pub(crate) fn status(person: &Person) -> Outcome<()> {
         tell("a recovery key opens the backup")?;
     }
     for held in keyring.passkeys() {
-        tell(&format!("a passkey opens the backup: {}", held.label))?;
+        tell(&format!("a passkey opens the backup: {}", printable(&held.label)))?;
     }
-    Ok(())
+    if altered { Err(AlteredKeyring(person.files.keyring.clone()).into()) } else { Ok(()) }
 }
 
 pub(crate) fn remove(person: &Person) -> Outcome<()> {
+    let _held = person.files.hold()?;
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
     let code = asked("Code: ")?;
@@ -242,6 +261,7 @@ pub(crate) fn remove(person: &Person) -> Outcome<()> {
 }
 
 pub(crate) fn recovery_key(options: &Paper) -> Outcome<()> {
+    let _held = options.files.hold()?;
     let key = options.files.read_key()?;
     let key = key.ok_or_else(|| format!("there is no backup key in {}", options.files.key.display()))?;
     let mut keyring = options.files.keyring_of(&key)?;
@@ -254,9 +274,9 @@ pub(crate) fn recovery_key(options: &Paper) -> Outcome<()> {
             tell(&format!("the page to print is {}; print it, and delete the file", path.display()))?;
         }
         None => {
-            tell("write this down, row by row; it is shown once:\n")?;
-            tell(&paper.text())?;
-            tell("")?;
+            show("write this down, row by row; it is shown once:\n")?;
+            show(&paper.text())?;
+            show("")?;
         }
     }
     options.files.write_keyring(&keyring)?;
@@ -277,9 +297,28 @@ pub(crate) fn exit_code(reason: &(dyn Error + 'static)) -> ExitCode {
         Some(Failure::FleetNotTrusted | Failure::DevelopmentRefused) => ExitCode::from(7),
         _ if reason.is::<Unreached>() => ExitCode::from(6),
         _ if reason.is::<NotTrusted>() => ExitCode::from(7),
+        _ if reason.is::<AlteredKeyring>() => ExitCode::from(8),
         _ => ExitCode::FAILURE,
     }
 }
+
+/// A keyring that is not what somebody with the backup key has written.
+#[derive(Debug)]
+struct AlteredKeyring(PathBuf);
+
+impl Display for AlteredKeyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "WARNING: {path} is not what somebody with this backup key has written: it was altered, or is another backup's. \
+             Believe nothing in it; it takes no changes any more. Find out who could write there, move it away, and make a new \
+             one: enrol, recovery-key",
+            path = self.0.display()
+        )
+    }
+}
+
+impl Error for AlteredKeyring {}
 
 // ---- the vault
 
@@ -302,11 +341,14 @@ struct Vault {
     terms: Terms,
     account: AccountId,
     fleet: [u8; 32],
+    /// Held, since what is remembered was read, and may have been written.
+    _memory: Option<File>,
 }
 
 impl Vault {
     fn reach(door: &Door) -> Outcome<Self> {
         let person = door.person.as_deref().ok_or("say who you are: --person")?;
+        let held = door.memory.as_deref().map(hold).transpose()?;
         let account = AccountId::derive(&door.service, person);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (terms, key, fleet) = match (&door.pins, &door.published) {
@@ -347,7 +389,7 @@ impl Vault {
             Some(path) => String::from_utf8(read(path)?)?.trim().to_owned(),
             None => runtime.block_on(front_end::token(&door.server, &account))?,
         };
-        Ok(Vault { http: Http::new(&door.server, &token, key)?, runtime, terms, account, fleet })
+        Ok(Vault { http: Http::new(&door.server, &token, key)?, runtime, terms, account, fleet, _memory: held })
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
@@ -358,7 +400,9 @@ impl Vault {
     fn owns(&self, keyring: Option<&Keyring>) -> Outcome<()> {
         match keyring.and_then(Keyring::code) {
             Some(held) if held.account != self.account => {
-                Err("the keyring is of another account: look at --person and --service; nothing was tried".into())
+                Err("the keyring is of another account: look at --person and --service, or, if it was altered, name a --keyring \
+                     that is not there; nothing was tried"
+                    .into())
             }
             _ => Ok(()),
         }
@@ -391,6 +435,11 @@ fn nth(generation: u32) -> String {
 // ---- files
 
 impl Files {
+    /// Held to the end of a command that changes them, or two at once would lose what one of them wrote.
+    fn hold(&self) -> Outcome<[File; 2]> {
+        Ok([hold(&self.key)?, hold(&self.keyring)?])
+    }
+
     fn read_key(&self) -> Outcome<Option<Secret<[u8; 32]>>> {
         read_key(&self.key)
     }
@@ -433,7 +482,7 @@ impl Files {
     }
 
     fn begin(&self, pending: &PendingEnrolment) -> Outcome<()> {
-        write_whole(&self.unsettled(), pending.request())
+        write_private(&self.unsettled(), pending.request())
     }
 
     /// Finishes an enrolment that was begun, now or before this device was last switched off: the same bytes again.

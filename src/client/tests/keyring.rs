@@ -70,6 +70,41 @@ fn every_bit_and_every_length_counts() {
 }
 
 #[test]
+fn an_altered_keyring_still_gives_its_key_and_takes_no_changes() {
+    let (key, paper, keyring) = full();
+    let mut file = keyring.write().unwrap();
+    let label = file.windows(8).position(|it| it == b"device 1").unwrap();
+    file[label] ^= 1;
+    let mut altered = Keyring::read(&file).unwrap();
+    assert_eq!(altered.passkeys()[0].label, "eevice 1");
+    let by_each = [
+        altered.unlock_even_altered(&paper),
+        altered.unlock_even_altered(&passkey(1)),
+        altered.unlock_even_altered(&passkey(2)),
+    ];
+    for by in by_each {
+        let (unlocked, was_altered) = by.unwrap();
+        assert_eq!((unlocked.expose(), was_altered), (key.expose(), true));
+    }
+    assert_eq!(altered.unlock(&paper).err(), Some(KeyringProblem::Altered));
+    let before = altered.clone();
+    for refused in [
+        altered.set_recovery_key(&key, &self::paper()),
+        altered.set_code(&key, HELD),
+        altered.add_passkey(&key, "mine", &passkey(9)),
+        altered.revoke_passkey(&key, &[1; 20]),
+        altered.remove_code(&key),
+        altered.remove_recovery_key(&key),
+    ] {
+        assert_eq!(refused, Err(KeyringProblem::OtherKey));
+    }
+    assert_eq!(altered, before);
+    // Of the one that was written it tells no such thing, and a way in that is wrong opens neither.
+    assert!(keyring.unlock_even_altered(&paper).is_ok_and(|(_, was_altered)| !was_altered));
+    assert_eq!(altered.unlock_even_altered(&self::paper()).err(), Some(KeyringProblem::DoesNotOpen("recovery key")));
+}
+
+#[test]
 fn who_has_not_the_backup_key_changes_nothing() {
     let (_, _, mut keyring) = full();
     let (before, stranger) = (keyring.clone(), Secret::new([9; 32]));

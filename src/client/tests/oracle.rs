@@ -64,7 +64,8 @@ pub(super) struct Oracle {
     pub(super) remaining: u32,
     started: Option<[u8; 32]>,
     login: Option<ServerLogin<Suite>>,
-    proven: Option<(Vec<u8>, Reply)>,
+    /// What was proven last, and what its repetition is told.
+    proven: Option<(Vec<u8>, Result<Reply, Refusal>)>,
     charged: Vec<Vec<u8>>,
     random: Counted,
 }
@@ -139,20 +140,23 @@ impl Oracle {
             Request::RecoverFinish { ticket, ke3 } | Request::Remove { ticket, ke3 } => {
                 assert_eq!(ticket, b"login ticket");
                 if let Some((_, reply)) = self.proven.as_ref().filter(|(proven, _)| proven == bytes) {
-                    return Ok(reply.clone());
+                    return reply.clone();
                 }
                 let login = self.login.take().ok_or(Refusal::TicketExpired)?;
                 let message = CredentialFinalization::deserialize(ke3).expect("KE3");
                 let key = login.finish(message, parameters).map_err(|_| Refusal::WrongProof)?.session_key;
-                let reply = if let Request::Remove { .. } = request {
-                    self.stored.take().map(|_| Reply::Removed).ok_or(Refusal::NoRecord)?
+                let (reply, again) = if let Request::Remove { .. } = request {
+                    self.stored.take().ok_or(Refusal::NoRecord)?;
+                    // As the ledger, which keeps nothing of a removal.
+                    (Reply::Removed, Err(Refusal::NoRecord))
                 } else {
                     let key = Secret::new(key.as_slice().try_into().expect("64 bytes"));
                     let secret = &self.stored.as_ref().ok_or(Refusal::NoRecord)?.secret;
                     let item = DeliveryItem { session_key: &key, account, secret };
-                    Reply::Recovered { delivery: Delivery::seal(&[item]).remove(0).expect("a delivery") }
+                    let reply = Reply::Recovered { delivery: Delivery::seal(&[item]).remove(0).expect("a delivery") };
+                    (reply.clone(), Ok(reply))
                 };
-                self.proven = Some((bytes.to_vec(), reply.clone()));
+                self.proven = Some((bytes.to_vec(), again));
                 Ok(reply)
             }
             Request::Remaining => Ok(Reply::Remaining { attempts: self.remaining }),

@@ -106,9 +106,11 @@ fn a_removal_is_proven_by_the_code() {
     let recovery = Recovery::start(&terms, ACCOUNT, code("4711")).expect("started");
     let pending = recovery.remove(&oracle.answer(recovery.request())).expect("proven");
     assert!(matches!(Request::decode(pending.request()), Ok((ACCOUNT, Request::Remove { .. }))));
-    let _lost = oracle.answer(pending.request());
     assert_eq!(pending.done(&oracle.answer(pending.request())), Ok(()));
     assert!(oracle.stored.is_none());
+    // Whoever lost that answer and repeats the request is told this, and reads from it that the first was done.
+    let repeated = oracle.answer(pending.request());
+    assert_eq!(pending.done(&repeated), Err(Failure::Refused(Refusal::NoRecord)));
     assert_eq!(failure_of(recover(&mut oracle, &terms, "4711")), Failure::WrongCode { remaining: 7 });
 }
 

@@ -62,6 +62,34 @@ fn flip_all<L: Lanes>(token: L::Token, bits: u32) -> (usize, usize) {
     (found, wrong)
 }
 
+/// A lane whose table, say, was never filled: all of its coordinates are zero.
+fn zeroed<L: Lanes>(token: L::Token) {
+    for lane in 0..LANES {
+        let mut points = products::<L>(token);
+        let Point { x, y, z, t } = points[1];
+        let [x, y, z, t] = [x, y, z, t].map(|Tight(limbs)| {
+            Tight(limbs.map(|limb| {
+                let mut row = limb.store();
+                row.0[lane] = 0;
+                L::load(token, &row)
+            }))
+        });
+        points[1] = Point { x, y, z, t };
+        let sound = ristretto::encode_doubled(token, &points, &mut Vec::new());
+        assert_eq!(sound, !(1 << lane), "the zeroed lane, and no other");
+    }
+}
+
+#[test]
+fn e5_a_point_of_zeros_is_found() {
+    zeroed::<Model>(Always);
+    #[cfg(target_arch = "x86_64")]
+    match Ifma::detect() {
+        Some(token) => zeroed::<Eight>(token),
+        None => println!("LEFT OUT: lanes: not on this machine"),
+    }
+}
+
 #[test]
 fn e5_a_flipped_bit_is_found_or_changes_nothing() {
     // The model refuses limbs over 52 bits by itself.

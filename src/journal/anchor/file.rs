@@ -69,6 +69,8 @@ impl FileAnchor {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Fault> {
         let reader = File::open(path.as_ref()).map_err(storage)?;
         let writer = OpenOptions::new().read(true).write(true).open(path.as_ref()).map_err(storage)?;
+        // What a process left that was killed may be in the page cache alone, and is about to be relied on.
+        writer.sync_data().map_err(storage)?;
         let anchor = FileAnchor { reader: Mutex::new(reader), writer: Mutex::new(writer) };
         anchor.read()?;
         Ok(anchor)
