@@ -18,7 +18,8 @@ pub struct Settings {
     /// round trip between sites, with a write to a disk in it.
     pub heartbeat: Duration,
     /// Without a sign of life of its leader for three to four times this long, a replica stands for election: a promise to
-    /// the leader lasts twice this long, and chance adds once or twice. At least three heartbeats.
+    /// the leader lasts twice this long, and chance adds once or twice. At least two heartbeats: so six in a row are to be
+    /// missed. Where two stand at once and neither is elected, it takes once or twice this long more.
     pub election: Duration,
     /// After which a batch that is not known to be committed is given up: whoever asked repeats it. At most a day.
     pub patience: Duration,
@@ -35,7 +36,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             heartbeat: Duration::from_millis(125),
-            election: Duration::from_millis(375),
+            election: Duration::from_millis(250),
             patience: Duration::from_secs(5),
             checkpoint_bytes: CHECKPOINT_BYTES,
             rows_kept: 1000,

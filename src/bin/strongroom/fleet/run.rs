@@ -69,7 +69,7 @@ pub(crate) struct Run {
     /// Connections at once from one address
     #[arg(long, default_value_t = 512)]
     of_address: usize,
-    /// Signs of life of a leader come this often; elections begin after nine to twelve times as long without. In milliseconds
+    /// Signs of life of a leader come this often; elections begin after six to eight times as long without. In milliseconds
     #[arg(long, default_value_t = Settings::default().heartbeat.as_millis() as u64)]
     heartbeat: u64,
     /// Read no newer version of messages and batches than this, until one is sure of a new build: once every member reads a newer
@@ -113,7 +113,7 @@ async fn serve(site: Arc<Site>, options: Run) -> Outcome<()> {
     let operations = bound("operators", &options.operations.to_string()).await?;
     let people = bound("people", &options.listen.to_string()).await?;
     let heartbeat = Duration::from_millis(options.heartbeat);
-    let settings = Settings { heartbeat, election: heartbeat * 3, newest: options.newest, ..Settings::default() };
+    let settings = Settings { heartbeat, election: heartbeat * 2, newest: options.newest, ..Settings::default() };
     let replica = site.replica(Arc::new(Streams::new(dials)), settings).await?;
     tokio::spawn(tls.acceptor(&replica)?.listen(links));
     let opened = Arc::new(OnceLock::new());
