@@ -111,7 +111,7 @@ fn fleet_simulation_finds_what_is_planted() {
         (Planted::Amnesia, 50),
         (Planted::Mistake(Mistake::SilenceCounts), 50),
         (Planted::Mistake(Mistake::AppliesTwice), 200),
-        (Planted::Mistake(Mistake::VoteNotAnchored), 100),
+        (Planted::Mistake(Mistake::VoteNotAnchored), 300),
         (Planted::Mistake(Mistake::CommitsAhead), 400),
         (Planted::Mistake(Mistake::LeadsAtOnce), 400),
         (Planted::Mistake(Mistake::ReceiptsAhead), 10),
