@@ -2,7 +2,7 @@
 //!
 //! A child process goes through each door of `tests/doors`, drops all it held, and stops. The parent reads the child's
 //! memory from outside, every writable page of it, and its registers, and searches for eight bytes in a row of any
-//! secret: of what the door was given, and of what was made from it on the way.
+//! secret: of what the door was given, and of scalars halved and HMAC keys made ready. What else is derived is not known here.
 //!
 //! ```text
 //! cargo test --release --test wiping
