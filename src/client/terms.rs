@@ -66,18 +66,21 @@ impl Terms {
         Terms { development: true, preset: Preset::Development, minimum: Preset::Development, ..Terms::default() }
     }
 
-    /// The terms for a fleet whose keys are verified: its context, its client identity, its static keys.
+    /// The terms for a fleet whose keys are verified: its context, its client identity, its static keys, and for new
+    /// enrolments the preset that its fakes send, by which they would else be told from records.
     ///
     /// # Errors
-    /// [`Fault::Policy`] if the fleet is one for development: see [`Terms::of_development`]; else as
-    /// [`Verified::fleet_keys`].
+    /// [`Fault::Policy`] if the fleet is one for development, see [`Terms::of_development`], or its preset is none that
+    /// this client knows; else as [`Verified::fleet_keys`].
     #[cfg(feature = "transparency")]
     pub fn of(verified: &Verified) -> Result<Self, Fault> {
         let keys = verified.fleet_keys()?;
         if keys.policy.development {
             return Err(Fault::Policy("the fleet was made for development, and this client was not".to_owned()));
         }
-        Ok(Terms::default().with(keys))
+        let preset = Preset::from_byte(keys.policy.default_preset).filter(|it| *it != Preset::Development);
+        let unknown = || Fault::Policy(format!("preset {} is none for records", keys.policy.default_preset));
+        Ok(Terms { preset: preset.ok_or_else(unknown)?, ..Terms::default() }.with(keys))
     }
 
     /// [`Terms::of`]; and [`Terms::development`], where the fleet was made for development.

@@ -55,7 +55,9 @@ pub struct Policy {
     pub attempts_max: u32,
     /// Attempts, over all records of an account that ended unproven, that still let it enrol.
     pub lifetime_max: u32,
-    /// Answer an exhausted account like an unknown one, with a fixed number of remaining attempts.
+    /// Answer an exhausted account like an unknown one, with a fixed number of remaining attempts. That needs a
+    /// `lifetime_max` of twice `attempts_max` or more: else the first record that is exhausted shows where an enrolment
+    /// is refused.
     pub conceal_exhausted: bool,
     /// State time between the last charge of an exhausted record and its destruction, in seconds.
     pub destroy_after_s: u64,
@@ -124,6 +126,10 @@ impl Policy {
             (self.attempts_max <= ATTEMPTS_LIMIT, "attempts_max is too large"),
             (self.lifetime_max >= self.attempts_max, "lifetime_max must be at least attempts_max"),
             (self.lifetime_max <= LIFETIME_LIMIT, "lifetime_max is too large"),
+            (
+                !self.conceal_exhausted || self.lifetime_max / 2 >= self.attempts_max,
+                "lifetime_max must be at least twice attempts_max where exhaustion is concealed",
+            ),
             (self.login_ttl_s >= 1 && self.enrolment_ttl_s >= 1, "tickets must be good for at least a second"),
             (self.destroy_after_s >= self.login_ttl_s, "destroy_after must be at least a login ticket's lifetime"),
             (

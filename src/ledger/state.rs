@@ -225,8 +225,8 @@ impl State {
     }
 
     fn forgettable(&self) -> Option<AccountId> {
-        // What has left is counted and digested as it left.
-        if self.globals.moving.is_some_and(|moving| moving.side == Side::Leaving) {
+        // What has left is counted and digested as it left. A move that is only announced holds nothing up.
+        if self.globals.moving.is_some_and(|moving| moving.side == Side::Leaving && !moving.is_fresh()) {
             return None;
         }
         let (charged_s, account) = self.indexes.unknown.first()?;

@@ -67,6 +67,10 @@ impl Config {
 impl Vault {
     /// Makes a new vault: draws its keys, seals them, and writes the policy as the journal's first entry.
     ///
+    /// One that is cut short is finished by [`Vault::open`] if its journal has its name. Before that it has answered
+    /// nobody, and neither is it finished nor its keys used for another: its folder and the root of epoch 1 are removed
+    /// by hand, and it is created anew.
+    ///
     /// # Errors
     /// [`Fault::Policy`] if the policy is not allowed; [`Fault::Storage`] if the folder holds a vault already or cannot
     /// be written; [`Fault::Key`], [`Fault::Anchor`], [`Fault::Randomness`].

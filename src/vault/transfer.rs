@@ -101,6 +101,8 @@ pub(super) fn may_move(policy: &Policy, other: &Policy) -> Result<(), Fault> {
         ("lifetime_max", policy.lifetime_max == other.lifetime_max),
         ("context", policy.context == other.context),
         ("client_identity", policy.client_identity == other.client_identity),
+        // What fakes send: records that came with another would be told from them at any login.
+        ("default_preset", policy.default_preset == other.default_preset),
     ];
     match same.iter().find(|(_, same)| !same) {
         Some((field, _)) => Err(Fault::PolicyMismatch(format!("{field} differs between the two vaults"))),

@@ -130,7 +130,7 @@ impl Model {
     }
 
     fn forgettable(&self) -> Option<AccountId> {
-        if self.moving.as_ref().is_some_and(|moving| moving.arrived.is_none()) {
+        if self.moving.as_ref().is_some_and(|moving| moving.arrived.is_none() && moving.left.len() < IDS.len()) {
             return None;
         }
         let unknown = self.lives.iter().filter(|(_, it)| it.generation() == 0);

@@ -362,11 +362,12 @@ fn l12_the_policy_is_fixed() {
 
 #[test]
 fn l12_a_policy_that_breaks_a_rule_is_refused() {
-    let breaks: [fn(&mut Policy); 15] = [
+    let breaks: [fn(&mut Policy); 16] = [
         |policy| policy.attempts_max = 0,
         |policy| (policy.attempts_max, policy.lifetime_max) = (65, 4096),
         |policy| policy.lifetime_max = policy.attempts_max - 1,
         |policy| policy.lifetime_max = 4097,
+        |policy| (policy.conceal_exhausted, policy.lifetime_max) = (true, 2 * policy.attempts_max - 1),
         |policy| policy.login_ttl_s = 0,
         |policy| policy.enrolment_ttl_s = 0,
         |policy| policy.destroy_after_s = policy.login_ttl_s - 1,
@@ -380,6 +381,8 @@ fn l12_a_policy_that_breaks_a_rule_is_refused() {
         |policy| (policy.development, policy.anchor) = (false, crate::ledger::AnchorKind::Hardware),
     ];
     assert_eq!(Policy::development().check(), Ok(()));
+    let concealed = Policy { conceal_exhausted: true, lifetime_max: 20, ..Policy::development() };
+    assert_eq!(concealed.check(), Ok(()), "where one record may be exhausted and another enrolled");
     for (number, make) in breaks.into_iter().enumerate() {
         let mut policy = Policy::development();
         make(&mut policy);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use super::*;
 use crate::ledger::{Arrival, Moving, Side, Tally};
+use crate::limits::UNKNOWN_KEEP_S;
 
 const OFFER: [u8; 32] = [7; 32];
 const BEGIN: AccountId = AccountId([0; 32]);
@@ -79,6 +80,19 @@ fn l3_over_two_vaults_as_over_one() {
             ("attempts stay behind", &forgets),
         ],
     );
+}
+
+#[test]
+fn a_move_holds_forgetting_up_only_once_accounts_have_left() {
+    let mut source = World::new(&real, policy(3, 9));
+    source.apply(&Command::Charge { account: PERSON, digests: ke1(1) });
+    source.wait(UNKNOWN_KEEP_S);
+    assert_eq!(source.apply(&Command::Leave { offer: OFFER }), Verdict::Done);
+    assert!(source.state.has_forgettable(), "announced, and nobody has left");
+    assert_eq!(source.apply(&depart(Some(OTHER))), Verdict::Done);
+    assert!(!source.state.has_forgettable(), "what has left is counted");
+    source.apply(&Command::Forget { most: 9 });
+    assert_eq!(source.state.unknown_len(), 1);
 }
 
 #[test]

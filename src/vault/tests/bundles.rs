@@ -2,7 +2,7 @@
 
 use super::person::Person;
 use super::vault;
-use crate::client::Terms;
+use crate::client::{Preset, Terms};
 use crate::error::Fault;
 use crate::protocol::{Reply, Request};
 use crate::secret::Secret;
@@ -153,4 +153,12 @@ fn a_client_takes_its_terms_from_what_it_has_verified() {
     kept.policy.signers = Some(crate::ledger::Signers { auditor: [1; 32], operator: [2; 32] });
     let terms = Terms::of(&world.next(&kept)).unwrap();
     assert!(!terms.development && terms.context == b"another");
+    // New records come with the preset that fakes send; one that no record may have is refused.
+    assert_eq!(terms.preset, Preset::Light);
+    kept.policy.default_preset = 2;
+    assert_eq!(Terms::of(&world.next(&kept)).unwrap().preset, Preset::Medium);
+    for preset in [0, 9] {
+        kept.policy.default_preset = preset;
+        assert!(matches!(Terms::of(&world.next(&kept)), Err(Fault::Policy(why)) if why.contains("preset")));
+    }
 }

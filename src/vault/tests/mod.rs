@@ -8,6 +8,7 @@ mod bundles;
 mod channel;
 #[cfg(feature = "fleet")]
 mod fleet;
+mod local;
 mod person;
 mod queue;
 mod refusals;

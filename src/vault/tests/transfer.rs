@@ -306,6 +306,7 @@ fn accounts_move_only_where_their_people_would_not_notice() {
         Policy { lifetime_max: 51, ..Policy::development() },
         Policy { context: b"another".to_vec(), ..Policy::development() },
         Policy { client_identity: false, ..Policy::development() },
+        Policy { default_preset: 2, ..Policy::development() },
     ] {
         let offer = vault_with(other).0.offer().unwrap();
         assert!(matches!(source.export(offer), Err(Fault::PolicyMismatch(_))));
