@@ -411,7 +411,7 @@ impl Machine {
         let cut = kept.cut(id, chain, book.encode())?;
         // A checkpoint that follows none: so the anchor of who begins with it expects it.
         let before = Base { root: [0; 32], ..lock(base)?.clone() };
-        kept.write(keys, &before, cut, closing)?;
+        kept.write(keys, &before, cut, closing, |_| ())?;
         Ok(Place { id, chain })
     }
 
@@ -518,7 +518,7 @@ impl RaftSnapshotBuilder<Consensus> for Builder {
             self.machine.settle(|| {
                 let Some(Begun { cut, place, bytes, base: before, turns }) = begun? else { return Ok(None) };
                 let book = Book::decode(&cut.beside)?;
-                let (next, snapshot) = match kept.write(log.keys(), &before, cut, closing) {
+                let (next, snapshot) = match kept.write(log.keys(), &before, cut, closing, |_| ()) {
                     // Nothing failed, and what was written of it is as if it had never been begun.
                     Err(_) if closing.load(Ordering::Relaxed) => return Ok(None),
                     done => done?,

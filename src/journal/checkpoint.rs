@@ -27,6 +27,7 @@ use crate::account::AccountId;
 use crate::error::Fault;
 use crate::ledger::{Account, State};
 use crate::wire::{Invalid, Reader, Writer};
+use crate::wrap::Sealed;
 
 /// Version of the checkpoint's format: its tables and their rows.
 const CHECKPOINT_VERSION: u8 = 1;
@@ -235,13 +236,13 @@ pub(crate) fn row_of(account: &Account) -> Vec<u8> {
 }
 
 /// Writes a cut, in one commit that is on disk when this returns. `rows` is asked for the rows of a few accounts at a
-/// time, each as of the cut, in ascending order of their ids.
+/// time, each as of the cut, in ascending order of their ids, and told which part of all is written before.
 pub(crate) fn write(
     db: &Database,
     keys: &Keys,
     base: &Base,
     cut: Cut,
-    mut rows: impl FnMut(&[AccountId]) -> Result<Vec<Option<Vec<u8>>>, Fault>,
+    mut rows: impl FnMut(&[AccountId], f64) -> Result<Vec<Option<Vec<u8>>>, Fault>,
 ) -> Result<Base, Fault> {
     // In order of key, neighbouring rows are written together.
     let mut ids = cut.accounts.concat();
@@ -252,8 +253,11 @@ pub(crate) fn write(
     let write = durable(db)?;
     {
         let mut accounts = write.open_table(ACCOUNTS).map_err(storage)?;
-        for ids in ids.chunks(SLICE) {
-            for (id, row) in ids.iter().zip(rows(ids)?) {
+        let mut records = write.open_table(RECORDS).map_err(storage)?;
+        let mut sealings = cut.records.iter().peekable();
+        let slices = ids.len().div_ceil(SLICE);
+        for (slice, ids) in ids.chunks(SLICE).enumerate() {
+            for (id, row) in ids.iter().zip(rows(ids, slice as f64 / slices as f64)?) {
                 let before = match &row {
                     Some(row) => accounts.insert(&id.0, row.as_slice()),
                     None => accounts.remove(&id.0),
@@ -267,14 +271,14 @@ pub(crate) fn write(
                     next.accounts += 1;
                 }
             }
-        }
-        let mut records = write.open_table(RECORDS).map_err(storage)?;
-        for (id, sealed) in &*cut.records {
-            match sealed {
-                Some(sealed) => records.insert(&id.0, &sealed.as_bytes()[..]).map(drop),
-                None => records.remove(&id.0).map(drop),
+            while let Some((id, sealed)) = sealings.next_if(|(id, _)| ids.last().is_some_and(|last| *id <= last)) {
+                write_record(&mut records, id, sealed.as_ref())?;
             }
-            .map_err(storage)?;
+        }
+        // Nothing more is asked for; what is left is the commit.
+        rows(&[], 1.0)?;
+        for (id, sealed) in sealings {
+            write_record(&mut records, id, sealed.as_ref())?;
         }
         let contents = contents(&cut.globals, &cut.beside);
         next.root = next.root_of(keys, cut.last, &contents);
@@ -283,6 +287,18 @@ pub(crate) fn write(
     }
     write.commit().map_err(storage)?;
     Ok(next)
+}
+
+fn write_record(
+    records: &mut redb::Table<'_, &'static [u8; 32], &'static [u8]>,
+    id: &AccountId,
+    sealed: Option<&Sealed>,
+) -> Result<(), Fault> {
+    match sealed {
+        Some(sealed) => records.insert(&id.0, &sealed.as_bytes()[..]).map(drop),
+        None => records.remove(&id.0).map(drop),
+    }
+    .map_err(storage)
 }
 
 /// Makes what the file shows durable: after a kill it may show a commit that only the page cache has. Also makes the

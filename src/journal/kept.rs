@@ -99,19 +99,22 @@ impl Kept {
         Ok(Cut { last, chain, globals, beside, accounts, records })
     }
 
-    /// Writes a cut, beside which rows are applied; given up, with [`Fault::Latched`], once `closing` is set.
+    /// Writes a cut, beside which rows are applied; given up, with [`Fault::Latched`], once `closing` is set. `tell` hears
+    /// which part of it is written.
     pub(crate) fn write(
         &self,
         keys: &Keys,
         base: &Base,
         cut: Cut,
         closing: &AtomicBool,
+        tell: impl Fn(f64),
     ) -> Result<(Base, Arc<Snapshot>), Fault> {
         // What a cut had that was given up is in no other: none is written from then on.
         if closing.load(Ordering::Relaxed) {
             return Err(Fault::Latched);
         }
-        let base = checkpoint::write(self.store.db()?, keys, base, cut, |ids| {
+        let base = checkpoint::write(self.store.db()?, keys, base, cut, |ids, part| {
+            tell(part);
             if closing.load(Ordering::Relaxed) {
                 return Err(Fault::Latched);
             }

@@ -31,6 +31,7 @@ use super::kept::Kept;
 use super::latch::{Latch, check_kind};
 use super::line::{Batch, Line};
 use super::log::{self, Tail};
+use super::pace::{Pace, SLOW};
 use super::row::{Draft, Keys};
 use super::store::{CHECKPOINT_FILE, LOG_FILE, Paced, Store, backend, folder_fault, shielded};
 use super::{Committed, Journal};
@@ -41,8 +42,8 @@ use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
 use crate::wrap::Sealed;
 
-/// So many times the size that calls for a checkpoint the log may grow to while one is written; then batches wait, since
-/// what has changed is kept in memory.
+/// So many times the size that calls for a checkpoint the log may grow to while one is written; then batches wait until
+/// it is. They wait a little each before it comes to that ([`Pace`]).
 const BACKLOG: u64 = 4;
 /// Between two transactions that take rows out of the log, so that batches get their turn.
 const BREATH: Duration = Duration::from_millis(2);
@@ -89,6 +90,7 @@ pub(super) struct Shared {
     kept: Kept,
     pub(super) log: Store,
     checkpoint_bytes: AtomicU64,
+    pace: Pace,
     /// Whether a checkpoint that is being written is to be given up.
     closing: AtomicBool,
 }
@@ -271,6 +273,7 @@ impl Local {
             kept,
             log,
             checkpoint_bytes: AtomicU64::new(CHECKPOINT_BYTES),
+            pace: Pace::default(),
             closing: AtomicBool::new(false),
         });
         let (ask, asked) = sync_channel(1);
@@ -292,7 +295,7 @@ impl Local {
 
     /// From now on a checkpoint is written when the log since the last one has grown to so many bytes, in place of
     /// [`CHECKPOINT_BYTES`]. A smaller log is sooner replayed, a larger one writes an account that changes often once.
-    /// Batches that come faster than checkpoints are written wait once the log is four times as large.
+    /// Batches that come faster than checkpoints are written wait a little each once the log is twice as large.
     pub fn set_checkpoint_bytes(&self, bytes: u64) {
         self.shared.checkpoint_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -359,7 +362,8 @@ impl Shared {
         let begun = Instant::now();
         let (cut, base) = self.cut()?;
         let index = cut.last.index;
-        let (base, snapshot) = self.kept.write(&self.keys, &base, cut, &self.closing)?;
+        let (base, snapshot) =
+            self.kept.write(&self.keys, &base, cut, &self.closing, |part| self.pace.reach(Instant::now(), part))?;
         let next_index = base.next_index();
         {
             let mut tail = self.tail.lock().map_err(|_| Fault::Latched)?;
@@ -367,6 +371,7 @@ impl Shared {
             tail.base = base;
         }
         self.kept.turn_to(snapshot)?;
+        self.pace.end(Instant::now());
         while {
             let _tail = self.tail.lock().map_err(|_| Fault::Latched)?;
             log::trim(self.log.db()?, next_index)?
@@ -387,6 +392,7 @@ impl Shared {
             return Err(Fault::Latched);
         }
         let cut = self.kept.cut(tail.last, tail.chain, Vec::new())?;
+        self.pace.begin(Instant::now());
         tail.bytes = 0;
         Ok((cut, tail.base.clone()))
     }
@@ -400,24 +406,30 @@ impl Journal for Local {
         // It changes every account, so what is being written is finished before.
         let restores = commands.iter().any(|command| matches!(command, Command::Restore { .. }));
         let turn = if restores { Some(turn.lock().map_err(|_| Fault::Latched)?) } else { None };
-        let mut bytes = 0;
+        // Who shares another's row knows of neither, and that other waits for both.
+        let (mut bytes, mut row) = (0, 0);
         let receipts = line.commit(Batch { draft, commands }, |batch| {
             let mut tail = tail.lock().map_err(|_| Fault::Latched)?;
             latch.check()?;
+            let before = tail.bytes;
             let receipts = latch.close_on(shielded(|| self.shared.append(&mut tail, batch)));
-            bytes = tail.bytes;
+            (bytes, row) = (tail.bytes, tail.bytes - before);
             receipts
         })?;
         drop(turn);
         let most = self.shared.checkpoint_bytes();
         // The row is durable whatever becomes of the checkpoint; the next call hears of a failure.
-        if bytes >= most.saturating_mul(BACKLOG) {
-            self.shared.checkpoint(most.saturating_mul(BACKLOG)).ok();
+        let full = most.saturating_mul(BACKLOG);
+        if bytes >= full {
+            self.shared.checkpoint(full).ok();
         } else if bytes >= most
             && let Some(ask) = &self.ask
         {
             // Where one is asked for already, that one will do.
             ask.try_send(()).ok();
+            if bytes >= most.saturating_mul(SLOW) {
+                thread::sleep(self.shared.pace.wait(Instant::now(), row, full - bytes));
+            }
         }
         Ok(receipts)
     }

@@ -33,6 +33,8 @@ mod local;
 #[cfg(feature = "local")]
 mod log;
 mod memory;
+#[cfg(feature = "local")]
+mod pace;
 pub(crate) mod row;
 #[cfg(feature = "local")]
 pub(crate) mod store;
