@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 use strongroom::ledger::Policy;
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    AttestationVerifier, Bundle, Checkpoint, Document, Evidence, FleetKeys, History, Log, LogPolicy, LoggedBundle,
-    Measurement, Nitro, Note, Order, Origin, Participant, Pins, Proof, SigningKey, Statement, Step, Transcript, Trust,
-    Witness, WitnessSigningKey,
+    AttestationVerifier, Bundle, Checkpoint, Document, Evidence, FleetKeys, History, Log, LoggedBundle, Measurement,
+    Nitro, Note, Order, Origin, Participant, Proof, SigningKey, Statement, Step, Transcript, Trust, Witness,
+    WitnessSigningKey,
 };
+use trust_model::{pins, signed};
 
 fn key(name: &str, seed: u8) -> SigningKey {
     SigningKey::new(name, &Secret::new([seed; 32])).unwrap()
@@ -29,36 +30,9 @@ fn witness() -> WitnessSigningKey {
     WitnessSigningKey::new("witness.example", &Secret::new([6; 32])).unwrap()
 }
 
-fn pins() -> Pins {
-    let log = key("log.example", 5).verifying_key();
-    Pins {
-        namespace: "example.org/backup".to_owned(),
-        epoch_min: 1,
-        auditor: key("auditor.example", 1).verifying_key(),
-        operator: key("operator.example", 2).verifying_key(),
-        auditor_evidence: key("evidence.auditor.example", 3).verifying_key(),
-        operator_evidence: key("evidence.operator.example", 4).verifying_key(),
-        log: LogPolicy::new(log, vec![witness().verifying_key()], 1).unwrap(),
-        measurements: Vec::new(),
-        compiled_in: true,
-    }
-}
-
 /// The only bundle that both have signed, of an empty artifact, third of three entries of the log.
 fn delivered() -> LoggedBundle {
-    let bundle = Bundle {
-        namespace: "example.org/backup".to_owned(),
-        fleet: [1; 32],
-        epoch: 7,
-        not_before_s: 1,
-        not_after_s: 2,
-        previous: [2; 32],
-        artifact: Sha256::digest(b"").into(),
-        evidence: [3; 32],
-        next_auditor: None,
-        next_operator: None,
-    };
-    let note = bundle.signed(&key("auditor.example", 1), &key("operator.example", 2)).unwrap();
+    let note = signed().signed(&key("auditor.example", 1), &key("operator.example", 2)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut log = Log::create(folder.path(), key("log.example", 5)).unwrap();
     let entry = History::new(pins()).unwrap().follow(&note).unwrap();

@@ -42,9 +42,26 @@ impl History {
     /// signatures that hold at its epoch, so that nobody's line changes it.
     ///
     /// # Errors
-    /// Why it does not follow; nothing has changed then.
+    /// Why it does not follow; nothing has changed then. [`Rejection::TurnedToPins`] where it would begin with the bundle that
+    /// turns to a pinned key: the key before, which signs that one for a log, is not known here.
     pub fn follow(&mut self, note: &Note) -> Result<Vec<u8>, Rejection> {
-        self.step(note, true)
+        let bundle = read(note)?;
+        if let Some(entry) = self.known(note, &bundle)? {
+            new_keys(note, &bundle)?;
+            return Ok(entry);
+        }
+        let [auditor, operator] = self.trust.keys().map(Clone::clone);
+        let mut next = self.trust.clone();
+        next.follow(note)?;
+        match next.turned(&bundle) {
+            [true, _] if self.followed.is_empty() => return Err(Rejection::TurnedToPins("auditor")),
+            [_, true] if self.followed.is_empty() => return Err(Rejection::TurnedToPins("operator")),
+            _ => {}
+        }
+        self.trust = next;
+        let entry = note.entry(&auditor, &operator);
+        self.followed.insert(bundle.epoch, Followed { hash: note.hash(), auditor, operator });
+        Ok(entry)
     }
 
     /// Follows what a log has taken of the namespace, in its order. What does not follow is passed over: why, by its place.
@@ -55,28 +72,33 @@ impl History {
         let mut refused = BTreeMap::new();
         for index in 0..log.size() {
             let Some(note) = log.entry(index).and_then(|entry| Note::read(entry).ok()) else { continue };
-            if !Bundle::read(&note).is_ok_and(|bundle| bundle.namespace == self.trust.pins().namespace) {
+            let Ok(bundle) = Bundle::read(&note) else { continue };
+            if bundle.namespace != self.trust.pins().namespace {
                 continue;
             }
-            if let Err(why) = self.step(&note, false) {
+            if let Err(why) = self.follow_entry(&note, &bundle) {
                 refused.insert(index, why);
             }
         }
         refused
     }
 
-    fn step(&mut self, note: &Note, by_new: bool) -> Result<Vec<u8>, Rejection> {
-        let bundle = read(note)?;
-        if let Some(known) = self.followed.get(&bundle.epoch).filter(|known| known.hash == note.hash()) {
-            signed_by_both(note, &known.auditor, &known.operator)?;
-            if by_new {
-                new_keys(note, &bundle)?;
-            }
-            return Ok(note.entry(&known.auditor, &known.operator));
+    fn follow_entry(&mut self, note: &Note, bundle: &Bundle) -> Result<(), Rejection> {
+        if self.known(note, bundle)?.is_some() {
+            return Ok(());
         }
         let [auditor, operator] = self.trust.keys().map(Clone::clone);
-        let (_, entry) = self.trust.follow(note, by_new)?;
+        self.trust.follow_entry(note)?;
         self.followed.insert(bundle.epoch, Followed { hash: note.hash(), auditor, operator });
-        Ok(entry)
+        Ok(())
+    }
+
+    /// The entry of a bundle that was followed before, if this is one.
+    fn known(&self, note: &Note, bundle: &Bundle) -> Result<Option<Vec<u8>>, Rejection> {
+        let Some(known) = self.followed.get(&bundle.epoch).filter(|known| known.hash == note.hash()) else {
+            return Ok(None);
+        };
+        signed_by_both(note, &known.auditor, &known.operator)?;
+        Ok(Some(note.entry(&known.auditor, &known.operator)))
     }
 }

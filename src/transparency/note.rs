@@ -154,6 +154,19 @@ impl Note {
         bytes
     }
 
+    /// Every [`Note::entry`] that this may be, where in the place of a key's line there may be that of one before it, whichever
+    /// line of neither key that is.
+    pub(super) fn entries(&self, keys: [&VerifyingKey; 2], turned: [bool; 2]) -> Vec<Vec<u8>> {
+        let of = |key: &VerifyingKey, line: &Line| line.is_of(key.name(), key.id());
+        let lines = |key, turned| -> Vec<Vec<u8>> {
+            let before = self.signatures.iter().filter(|line| turned && !keys.into_iter().any(|key| of(key, line)));
+            self.signatures.iter().find(|line| of(key, line)).into_iter().chain(before).map(Line::write).collect()
+        };
+        let (first, second) = (lines(keys[0], turned[0]), lines(keys[1], turned[1]));
+        let entry = |one, other: &Vec<u8>| [self.text.as_bytes(), b"\n", one, other].concat();
+        first.iter().flat_map(|one| second.iter().map(move |other| entry(one, other))).collect()
+    }
+
     /// Takes over what a witness has added to a copy of this note; whether there was anything.
     pub(super) fn take_cosignature(&mut self, copy: &Note, witness: &WitnessKey) -> bool {
         let line = copy.of(witness.name(), witness.id()).next();

@@ -54,7 +54,7 @@ impl LogPolicy {
     /// Why it does not.
     pub fn check(&self, entry: &[u8], proof: &Proof) -> Result<Checkpoint, Rejection> {
         let checkpoint = self.check_checkpoint(&proof.checkpoint)?;
-        self.check_entry(entry, proof, &checkpoint)?;
+        self.check_entry(&[entry], proof, &checkpoint)?;
         Ok(checkpoint)
     }
 
@@ -98,10 +98,18 @@ impl LogPolicy {
         Ok(found)
     }
 
-    /// The way from the entry to the root.
-    pub(super) fn check_entry(&self, entry: &[u8], proof: &Proof, checkpoint: &Checkpoint) -> Result<(), Rejection> {
-        let leaf = tree::leaf_hash(entry);
-        match tree::includes(&proof.hashes, checkpoint.size, &checkpoint.root, proof.index, leaf) {
+    /// The way to the root from the entry, which is one of these.
+    pub(super) fn check_entry(
+        &self,
+        entries: &[impl AsRef<[u8]>],
+        proof: &Proof,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), Rejection> {
+        let leads = |entry: &[u8]| {
+            let leaf = tree::leaf_hash(entry);
+            tree::includes(&proof.hashes, checkpoint.size, &checkpoint.root, proof.index, leaf)
+        };
+        match entries.iter().any(|entry| leads(entry.as_ref())) {
             true => Ok(()),
             false => Err(Rejection::NotInLog),
         }

@@ -34,6 +34,12 @@ pub enum Rejection {
     /// A bundle that replaces a key is not signed by the new one.
     #[error("the {0}'s new key has not signed the bundle that names it")]
     NewKeyUnsigned(&'static str),
+    /// A log, or who watches it, would begin with the bundle that turns to a pinned key.
+    #[error(
+        "this bundle turns to the {0}'s key that is pinned here, so the key before has signed it for the log; take pins that \
+         name that one, or begin with the next bundle"
+    )]
+    TurnedToPins(&'static str),
     /// It is for another service.
     #[error("the bundle is for {found}, and this is {expected}")]
     WrongNamespace {

@@ -210,6 +210,14 @@ fn member(words: Vec<&str>) -> Option<Member> {
 
 /// The signers that a bundle names in place of these, who have signed it, if it names any: each new key has signed too.
 ///
+/// No epoch is asked for, since a vault remembers none. An older bundle is followed again only if both present keys have signed
+/// it, so nobody whose key was replaced brings anything back. But a signer can add the line of its present key to an older bundle
+/// that the other signed with the key which that one has still. So one signer alone, or a thief of its present key, can bring
+/// back a key of its own that both have named once. It gets no signature of the other by that, and a statement wants both as
+/// before; but if the private half of that earlier key is gone, nobody is obeyed from then on. So that half is kept until the
+/// other signer's key, too, is another than when both named it. To refuse such a bundle a vault would have to remember the epoch
+/// of the last one that it followed, which its state has no place for.
+///
 /// # Errors
 /// As [`Statement::of`]; [`Rejection::NewKeyUnsigned`], [`Rejection::OneKeyTwice`], [`Rejection::WrongFleet`].
 pub fn next_signers(note: &Note, fleet: &[u8; 32], signers: &Signers) -> Result<Option<Signers>, Rejection> {

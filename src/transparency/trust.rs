@@ -133,7 +133,7 @@ impl Trust {
         let mut key = |word: &str| lines.next()?.strip_prefix(word)?.parse().ok();
         let (auditor, operator) = (key("auditor "), key("operator "));
         (trust.auditor, trust.operator) = auditor.zip(operator).ok_or_else(wrong)?;
-        let (bundle, _) = trust.follow(&Note::read(note.as_bytes()).map_err(|_| wrong())?, true)?;
+        let bundle = trust.follow(&Note::read(note.as_bytes()).map_err(|_| wrong())?)?;
         if bundle.epoch < trust.pins.epoch_min { Trust::new(trust.pins) } else { Ok(trust) }
     }
 
@@ -162,7 +162,7 @@ impl Trust {
     /// Of all bundles that are published, in order, those that [`Trust::accept`] is to be given: the ones after the last that
     /// was accepted, or, where that is the last, the last alone. Where there was none, the last that both pinned keys have
     /// signed and those after it, which carry the turns of these keys since; or, where there is no such bundle, the last
-    /// alone.
+    /// alone. What turns to a pinned key that key has signed (T3), so pins may be newer than the newest bundle.
     pub fn unseen<'a>(&self, bundles: &'a [LoggedBundle]) -> &'a [LoggedBundle] {
         let epoch = |it: &LoggedBundle| Bundle::read(&it.note).map_or(u32::MAX, |bundle| bundle.epoch);
         let last = bundles.len().saturating_sub(1);
@@ -197,8 +197,9 @@ impl Trust {
     ) -> Result<(Self, Verified), Rejection> {
         let (mut next, mut followed) = (self.clone(), Vec::new());
         for LoggedBundle { note, proof } in bundles {
-            let (bundle, entry) = next.follow(note, true)?;
-            followed.push((bundle, entry, note, proof));
+            let bundle = next.follow(note)?;
+            let entries = next.entries(&bundle);
+            followed.push((bundle, entries, note, proof));
         }
         let Some((bundle, _, note, proof)) = followed.last() else {
             return Err(Rejection::Malformed("there is none".to_owned()));
@@ -221,8 +222,8 @@ impl Trust {
             followed.iter().map(|(.., proof)| log.check_witnesses(&proof.checkpoint)).collect::<Result<Vec<_>, _>>()?;
         let fewest = seen_by.iter().min().copied().unwrap_or(0);
         told("witnesses", format!("{fewest} known witnesses have seen the log so; {} must have", log.quorum()));
-        for ((_, entry, _, proof), checkpoint) in followed.iter().zip(&checkpoints) {
-            log.check_entry(entry, proof, checkpoint)?;
+        for ((_, entries, _, proof), checkpoint) in followed.iter().zip(&checkpoints) {
+            log.check_entry(entries, proof, checkpoint)?;
         }
         let place = proof.index;
         told("inclusion", format!("the bundle is entry {place} of the log, so everybody is shown the same keys"));
@@ -249,45 +250,93 @@ impl Trust {
         Ok((next, verified))
     }
 
-    /// One step: everything but log, dates and artifact; that the keys which it names have signed it, too, where `by_new`
-    /// says so (T3). Returns the bundle, and its entry in the log. A refusal changes nothing (T5).
-    pub(super) fn follow(&mut self, note: &Note, by_new: bool) -> Result<(Bundle, Vec<u8>), Rejection> {
+    /// One step with a bundle as it is delivered: everything but log, dates and artifact. A refusal changes nothing (T5).
+    pub(super) fn follow(&mut self, note: &Note) -> Result<Bundle, Rejection> {
+        let bundle = self.ours(note)?;
+        if !self.is_last(note, &bundle)? {
+            self.check_next(note, &bundle)?;
+            new_keys(note, &bundle)?;
+            self.go_on(note, &bundle)?;
+        }
+        Ok(bundle)
+    }
+
+    /// The same with what a log has taken of a bundle, where the keys that it names have no line: whether they have signed it,
+    /// too, was asked before the log took it (T3).
+    pub(super) fn follow_entry(&mut self, entry: &Note) -> Result<Bundle, Rejection> {
+        let bundle = self.ours(entry)?;
+        if !self.is_last(entry, &bundle)? {
+            self.check_next(entry, &bundle)?;
+            self.go_on(entry, &bundle)?;
+        }
+        Ok(bundle)
+    }
+
+    /// The bundle that a note is, if it is this service's.
+    fn ours(&self, note: &Note) -> Result<Bundle, Rejection> {
         let bundle = read(note)?;
-        if bundle.namespace != self.pins.namespace {
-            return Err(Rejection::WrongNamespace { found: bundle.namespace, expected: self.pins.namespace.clone() });
+        match bundle.namespace == self.pins.namespace {
+            true => Ok(bundle),
+            false => Err(Rejection::WrongNamespace { found: bundle.namespace, expected: self.pins.namespace.clone() }),
         }
-        if let Some(seen) = &self.seen
-            && bundle.epoch == seen.epoch
-        {
-            signed_by_both(note, &seen.auditor, &seen.operator)?;
-            if note.hash() == seen.note.hash() {
-                return Ok((bundle, note.entry(&seen.auditor, &seen.operator)));
-            }
-            let (first, second) = (seen.note.clone(), note.clone());
-            return Err(Rejection::Fork(Box::new(ForkProof { epoch: bundle.epoch, first, second })));
+    }
+
+    /// Whether it is the last that was accepted; another one of that epoch is refused.
+    fn is_last(&self, note: &Note, bundle: &Bundle) -> Result<bool, Rejection> {
+        let Some(seen) = self.seen.as_ref().filter(|seen| seen.epoch == bundle.epoch) else { return Ok(false) };
+        signed_by_both(note, &seen.auditor, &seen.operator)?;
+        if note.hash() == seen.note.hash() {
+            return Ok(true);
         }
+        let (first, second) = (seen.note.clone(), note.clone());
+        Err(Rejection::Fork(Box::new(ForkProof { epoch: bundle.epoch, first, second })))
+    }
+
+    /// Whether the present keys have signed it, and it follows the last that was accepted.
+    fn check_next(&self, note: &Note, bundle: &Bundle) -> Result<(), Rejection> {
         let least = self.seen.as_ref().map_or(0, |seen| seen.epoch.saturating_add(1));
         not_below(bundle.epoch, least)?;
         signed_by_both(note, &self.auditor, &self.operator)?;
-        if let Some(seen) = &self.seen {
-            if seen.epoch.checked_add(1) != Some(bundle.epoch) || bundle.previous != seen.note.hash() {
-                return Err(Rejection::ChainBroken(bundle.epoch));
-            }
-            if bundle.fleet != seen.fleet {
-                return Err(Rejection::WrongFleet);
-            }
+        let Some(seen) = &self.seen else { return Ok(()) };
+        if seen.epoch.checked_add(1) != Some(bundle.epoch) || bundle.previous != seen.note.hash() {
+            return Err(Rejection::ChainBroken(bundle.epoch));
         }
-        if by_new {
-            new_keys(note, &bundle)?;
+        if bundle.fleet != seen.fleet {
+            return Err(Rejection::WrongFleet);
         }
+        Ok(())
+    }
+
+    /// Has it be the last, and the keys that it names hold from then on.
+    fn go_on(&mut self, note: &Note, bundle: &Bundle) -> Result<(), Rejection> {
         let next_auditor = bundle.next_auditor.as_ref().unwrap_or(&self.auditor).clone();
         let next_operator = bundle.next_operator.as_ref().unwrap_or(&self.operator).clone();
         self.pins.check(&next_auditor, &next_operator)?;
         let auditor = std::mem::replace(&mut self.auditor, next_auditor);
         let operator = std::mem::replace(&mut self.operator, next_operator);
-        let entry = note.entry(&auditor, &operator);
         self.seen = Some(Seen { epoch: bundle.epoch, fleet: bundle.fleet, note: note.clone(), auditor, operator });
-        Ok((bundle, entry))
+        Ok(())
+    }
+
+    /// What a log may have taken for the last bundle: its text, and the lines of the two keys that held at its epoch.
+    ///
+    /// Where that bundle turns to a pinned key, the key before has signed for the log, and nobody has told this verifier which
+    /// that was: so any line may be that one's. Nothing is given away by it. Both pinned keys have signed this very text (T1; the
+    /// new one by T3), a thief of the key before has neither, and whatever the line is, the text is in the log, where monitors
+    /// see it (T6).
+    fn entries(&self, bundle: &Bundle) -> Vec<Vec<u8>> {
+        let Some(Seen { note, auditor, operator, .. }) = &self.seen else { return Vec::new() };
+        note.entries([auditor, operator], self.turned(bundle))
+    }
+
+    /// Whether the last bundle turns to the very key, of the auditor and of the operator, by which it was followed: then this
+    /// verifier has begun with it, and its pins are newer than the turn.
+    pub(super) fn turned(&self, last: &Bundle) -> [bool; 2] {
+        let turned = |next: &Option<VerifyingKey>, held| next.as_ref() == Some(held);
+        let seen = self.seen.as_ref();
+        seen.map_or([false; 2], |it| {
+            [turned(&last.next_auditor, &it.auditor), turned(&last.next_operator, &it.operator)]
+        })
     }
 }
 

@@ -46,10 +46,15 @@ impl Aside {
     }
 
     fn read(&self, epochs: &EpochKeys) -> Result<Vec<(u64, Handed)>, Fault> {
+        passed_over(self.read_whole(epochs))
+    }
+
+    /// The same; [`Fault::Damaged`] if it does not open.
+    fn read_whole(&self, epochs: &EpochKeys) -> Result<Vec<(u64, Handed)>, Fault> {
         let Some(sealed) = self.0.as_ref().map(|place| place.read()).transpose()?.flatten() else {
             return Ok(Vec::new());
         };
-        // What is sealed under an epoch that is over was kept for a turn that is over.
+        // What is sealed under an epoch that is over was kept for a turn that is over: see `leave_epochs_before`.
         if !epochs.holds(blob_epoch(&sealed)?) {
             return Ok(Vec::new());
         }
@@ -99,12 +104,36 @@ impl Aside {
         Ok(None)
     }
 
-    /// Forgets what no journal can name any more.
+    /// Forgets what no journal can name any more: the keys of turns up to this one, which is done, and what does not open.
     fn forget(&self, serial: u32, epochs: &EpochKeys) -> Result<(), Fault> {
-        let mut kept = self.read(epochs)?;
-        let before = kept.len();
+        let whole = self.read_whole(epochs);
+        let before = whole.as_ref().map_or(usize::MAX, Vec::len);
+        let mut kept = passed_over(whole)?;
         kept.retain(|(_, handed)| handed.serial() > serial);
         if kept.len() < before { self.write(&kept, epochs) } else { Ok(()) }
+    }
+
+    /// Has what is kept open without the keys of the epochs before this one, which are about to be destroyed, and hold none of
+    /// them.
+    fn leave_epochs_before(&self, epoch_min: u32, epochs: &EpochKeys) -> Result<(), Fault> {
+        let mut kept = self.read(epochs)?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        kept.retain_mut(|(_, handed)| handed.leave_out_before(epoch_min));
+        self.write(&kept, epochs)
+    }
+}
+
+/// What does not open helps nobody, and hinders nobody either: it is told, and what is kept next takes its place. Keys that the
+/// journal names are to be had of other members, too.
+fn passed_over(kept: Result<Vec<(u64, Handed)>, Fault>) -> Result<Vec<(u64, Handed)>, Fault> {
+    match kept {
+        Err(fault @ Fault::Damaged(_)) => {
+            tracing::warn!(%fault, "keys that were kept aside do not open; keys that are missed are had of another member");
+            Ok(Vec::new())
+        }
+        kept => kept,
     }
 }
 
@@ -112,10 +141,16 @@ impl Vault {
     /// Keeps keys that the member `from` is about to turn to, until the journal says whether it has. Durable when it returns.
     ///
     /// # Errors
-    /// [`Fault::Key`] if they were not sealed for this `member` of the fleet, or are not newer than those in use, or the vault
-    /// has no place for them ([`Custody::keeping_aside`]); the faults of that place.
+    /// [`Fault::Key`] if they were not sealed for this `member` of the fleet, or are not newer than those in use or of an epoch
+    /// that is over, or the vault has no place for them ([`Custody::keeping_aside`]); the faults of that place and of the journal.
     pub fn keep_aside(&self, from: u64, sealed: &[u8], member: u64, recipient: &Recipient) -> Result<(), Fault> {
-        let handed = Handed::open(sealed, &Receiver { fleet: self.fleet, member }, recipient)?;
+        let mut handed = Handed::open(sealed, &Receiver { fleet: self.fleet, member }, recipient)?;
+        let mut epoch_min = 0;
+        self.journal.look(&mut |state| epoch_min = state.epoch_min())?;
+        // Who turns may not have destroyed what this vault has.
+        if !handed.leave_out_before(epoch_min) {
+            return Err(Fault::Key("these keys are of an epoch that is over".to_owned()));
+        }
         let aside = self.aside();
         let ring = self.ring();
         check_newer(handed.serial(), ring.secrets.serial)?;
@@ -180,6 +215,13 @@ impl Vault {
         }
     }
 
+    /// Before epochs are destroyed: what is kept of turns to come outlives them, and their keys are not in it (V8, V17).
+    pub(super) fn leave_epochs_before(&self, epoch_min: u32) -> Result<(), Fault> {
+        let aside = self.aside();
+        let ring = self.ring();
+        aside.leave_epochs_before(epoch_min, &ring.epochs)
+    }
+
     /// Locked before the ring is asked for: who puts another ring in its place does so without this.
     fn aside(&self) -> MutexGuard<'_, Aside> {
         self.aside.lock().unwrap_or_else(PoisonError::into_inner)
@@ -196,6 +238,7 @@ impl Custody {
 
     /// Turns to the keys of which a journal says that the fleet has turned to them, if they are kept here aside; whether it has
     /// them then, or newer ones. For a member whose fleet does not run any more; who has one calls [`Custody::follow_keys`].
+    /// What is kept and does not open is as good as not kept, and told in the log: such a member takes another's keys.
     ///
     /// # Errors
     /// The faults of root key source and stores.
@@ -204,9 +247,15 @@ impl Custody {
         if self.is_as_new_as(&named)? {
             return Ok(true);
         }
-        match self.aside.named(&named, &self.epochs)? {
-            Some(handed) => self.adopt(handed).map(|()| true),
-            None => Ok(false),
+        match self.aside.named(&named, &self.epochs) {
+            Ok(Some(handed)) => self.adopt(handed).map(|()| true),
+            Ok(None) => Ok(false),
+            // Left to the later program that has written it.
+            Err(fault @ Fault::Format { .. }) => {
+                tracing::warn!(%fault, "keys that were kept aside cannot be read; take another member's");
+                Ok(false)
+            }
+            Err(fault) => Err(fault),
         }
     }
 

@@ -81,6 +81,12 @@ impl Handed {
         self.epochs.retain(|(epoch, key)| *epoch == newest || !holds(held, *epoch, key));
     }
 
+    /// Leaves out the epochs before this one; whether the newest stays, without which the journal cannot name these keys.
+    pub(super) fn leave_out_before(&mut self, epoch_min: u32) -> bool {
+        self.epochs.retain(|(epoch, _)| *epoch >= epoch_min);
+        !self.epochs.is_empty()
+    }
+
     pub(super) fn into_parts(self) -> (Epochs, Box<FleetSecrets>) {
         (self.epochs, self.secrets)
     }

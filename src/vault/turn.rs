@@ -348,12 +348,16 @@ impl Vault {
     fn destroy_epochs(&self, keeper: &Keeper) -> Result<(), Fault> {
         let (mut epoch_min, ring) = (0, self.ring());
         self.journal.read(&mut |state| epoch_min = state.epoch_min())?;
-        // Asked of what is held in memory, so that a token is not asked every few minutes.
-        let over: Vec<_> = ring.epochs.epochs().filter(|epoch| *epoch < epoch_min).collect();
+        // Asked of what is held in memory, so that a token is not asked every few minutes. The newest stays even where the fleet has
+        // ended it: the keys here are sealed under it until this vault has taken those that the fleet has turned to.
+        let ends = epoch_min.min(ring.epochs.newest());
+        let over: Vec<_> = ring.epochs.epochs().filter(|epoch| *epoch < ends).collect();
         if over.is_empty() {
             return Ok(());
         }
         self.journal.checkpoint()?;
+        #[cfg(feature = "fleet")]
+        self.leave_epochs_before(ends)?;
         for epoch in &over {
             keeper.root.destroy(*epoch)?;
         }
@@ -361,7 +365,7 @@ impl Vault {
         drop(ring);
         let epochs = EpochKeys::load(&*keeper.root, newest)?;
         self.put(Ring::new(&self.policy, secrets, Arc::new(epochs), bundles)?);
-        tracing::info!(epoch_min, "epochs have ended, and their root keys are destroyed");
+        tracing::info!(epoch_min = ends, "epochs have ended, and their root keys are destroyed");
         Ok(())
     }
 

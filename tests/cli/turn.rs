@@ -1,16 +1,17 @@
-//! A signer's key turns: what a log and its monitor, and a member that joins, make of it. And what is kept of a fork.
+//! A signer's key turns: what a log and its monitor, and a member that joins, make of it. And what is kept of a fork, and
+//! what a witness does that is called twice.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use strongroom::ledger::{Policy, Signers};
 use strongroom::secret::Secret;
 use strongroom::transparency::{
-    Bundle, FleetKeys, Log, LogPolicy, LoggedBundle, Member, Note, Order, Pins, SigningKey, Statement, Trust,
+    Bundle, FleetKeys, Log, LogPolicy, LoggedBundle, Member, Note, Order, Pins, Published, SigningKey, Statement, Trust,
 };
 use strongroom::vault::{Config, Vault};
 
@@ -157,6 +158,76 @@ fn a_log_and_its_monitor_go_on_after_a_turn() {
     let told = monitor("another.memory", &[]);
     assert_eq!(told.matches("REFUSED").count(), 1, "{told}");
     assert!(told.lines().last().unwrap().contains(&format!("; REFUSED: {MISSING}")), "{told}");
+}
+
+#[test]
+fn pins_with_the_next_key_verify_the_bundle_that_turns_to_it() {
+    let world = World::new();
+    world.turning([7; 32]);
+    world.done(&["log", "create", "--folder", "log", "--key", "log.key"]);
+    let append =
+        |pins: &'static str, name| ["log", "append", "--folder", "log", "--key", "log.key", "--pins", pins, name];
+    let newer = Pins { operator: world.next_operator.verifying_key(), ..world.pins.clone() };
+    world.write("newer", newer.write().as_bytes());
+    world.done(&append("pins", "1.bundle"));
+    // The log itself goes by the key before, and says so.
+    world.refused(&append("newer", "2.bundle"), "take pins that name that one");
+    world.done(&append("pins", "2.bundle"));
+    fs::create_dir(world.path("published")).unwrap();
+    for name in ["1", "2"] {
+        let bundle = format!("{name}.bundle");
+        let proof = format!("published/{name}.tlog-proof");
+        world.done(&["log", "proof", "--folder", "log", "--pins", "pins", "--bundle", &bundle, &proof]);
+        world.write(&format!("published/{bundle}"), &world.read(&bundle));
+    }
+    world.write("published/fleet-keys.json", ARTIFACT);
+    let published = Published::read(&world.path("published")).unwrap();
+    for pins in [world.pins.clone(), newer] {
+        let mut trust = Trust::new(pins).unwrap();
+        assert_eq!(published.accept(&mut trust, NOW_S).unwrap().bundle().epoch, 2);
+    }
+}
+
+#[test]
+fn two_commands_of_one_witness_do_not_cosign_two_histories() {
+    let world = World::new();
+    world.done(&["signer", "new", "--name", "witness", "--witness", "witness.key"]);
+    let sign = |bundle: Bundle| bundle.signed(&world.auditor, &world.operator).unwrap();
+    let first = world.bundle([7; 32], 1, None);
+    let other = Bundle { evidence: [1; 32], ..first.clone() };
+    for (log, bundle) in [("log", first), ("other", other)] {
+        let name = format!("{log}.bundle");
+        world.write(&name, &sign(bundle).write());
+        world.done(&["log", "create", "--folder", log, "--key", "log.key"]);
+        world.done(&["log", "append", "--folder", log, "--key", "log.key", "--pins", "pins", &name]);
+    }
+    let cosign = |log: &'static str, memory: &'static str, out: &'static str| {
+        ["log", "witness", "--folder", log, "--pins", "pins", "--key", "witness.key", "--memory", memory, out]
+    };
+    let monitor = ["log", "monitor", "--folder", "log", "--pins", "pins", "--memory", "memory"];
+    // While another is at work nothing is signed, and nothing is read that the other may be about to write.
+    let held = File::create(world.path("memory.lock")).unwrap();
+    held.lock().unwrap();
+    for words in [&cosign("log", "memory", "cosigned")[..], &monitor] {
+        world.refused(words, "another command is at work");
+    }
+    assert!(!world.path("memory").exists() && !world.path("cosigned").exists());
+    drop(held);
+    world.done(&cosign("log", "memory", "cosigned"));
+    world.refused(&cosign("other", "memory", "cosigned"), "the log contradicts itself");
+    // Both at once: one alone has its way.
+    for round in 0..20 {
+        if round > 0 {
+            fs::remove_file(world.path("both")).unwrap();
+        }
+        let begun = ["log", "other"].map(|log| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+            command.args(cosign(log, "both", "cosigned-both")).current_dir(&world.folder);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        });
+        let done = begun.map(|mut child| child.wait().unwrap().success());
+        assert_eq!(done.iter().filter(|done| **done).count(), 1, "round {round}");
+    }
 }
 
 #[test]

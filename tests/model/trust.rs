@@ -136,7 +136,7 @@ fn verified(judge: &mut Judge, bytes: &[u8]) {
 }
 
 /// The only bundle that was signed.
-fn signed() -> Bundle {
+pub(crate) fn signed() -> Bundle {
     Bundle {
         namespace: "example.org/backup".to_owned(),
         fleet: [1; 32],
@@ -151,8 +151,8 @@ fn signed() -> Bundle {
     }
 }
 
-/// What `tests/trust_seeds.rs` pins.
-fn pins() -> Pins {
+/// What is pinned, here and in `tests/trust_seeds.rs`.
+pub(crate) fn pins() -> Pins {
     let key = |name, seed| SigningKey::new(name, &Secret::new([seed; 32])).expect("a name").verifying_key();
     let witness = WitnessSigningKey::new("witness.example", &Secret::new([6; 32])).expect("a name").verifying_key();
     Pins {

@@ -10,7 +10,7 @@ use strongroom::transparency::{
 };
 
 use crate::bundle::{hex, read_bundle};
-use crate::file::{read_if_there, read_key, tell, write_new, write_whole};
+use crate::file::{hold, read_if_there, read_key, tell, write_new, write_whole};
 use crate::measure::Outcome;
 use crate::signer::{public_key, read_pins};
 
@@ -135,6 +135,8 @@ pub(crate) fn run(command: LogCommand) -> Outcome<ExitCode> {
         }
         LogCommand::Witness { folder, pins, key, memory, out } => {
             let key: WitnessSigningKey = read_key(&key)?;
+            // Two at once would each cosign what fits the memory that both have read, and not the other's.
+            let _held = hold(&memory)?;
             let view = view(&folder, &read_pins(&pins)?)?;
             let mut witness = Witness::new(key, view.key(), remembered(&memory)?)?;
             let proof = view.consistency(witness.seen()).unwrap_or_default();
@@ -183,6 +185,8 @@ fn append(folder: &Path, key: SigningKey, pins: Pins, bundles: &[PathBuf]) -> Ou
 }
 
 fn monitor(folder: &Path, pins: &Pins, memory: &Path, json: bool) -> Outcome<ExitCode> {
+    // Before the log is read: one that was read later may be in the memory by then, and this one would seem to have shrunk.
+    let _held = hold(memory)?;
     let view = view(folder, pins)?;
     let earlier = remembered(memory)?;
     let new: Vec<_> = match &earlier {

@@ -272,6 +272,74 @@ fn t3_a_verifier_without_history_is_carried_to_a_signers_new_key() {
 }
 
 #[test]
+fn t3_pins_that_are_newer_than_the_newest_bundle_take_the_turn_to_their_key() {
+    let (new_auditor, new_operator) = (key("auditor.new", 11), key("operator.new", 12));
+    let names = |auditor: bool, operator: bool| Bundle {
+        next_auditor: auditor.then(|| new_auditor.verifying_key()),
+        next_operator: operator.then(|| new_operator.verifying_key()),
+        ..second()
+    };
+    let delivered = |note: &Note, by: [&SigningKey; 2]| {
+        let [auditor, operator] = by.map(SigningKey::verifying_key);
+        let bundles = logged_as(&[chain(1)[0].clone(), note.clone()], |note| note.entry(&auditor, &operator));
+        Published { bundles, artifact: ARTIFACT.to_vec(), evidence: Vec::new(), documents: Vec::new() }
+    };
+    for (auditor_turns, operator_turns) in [(true, false), (false, true), (true, true)] {
+        let mut note = signed(&names(auditor_turns, operator_turns));
+        let mut update = pins();
+        if auditor_turns {
+            note.sign(&new_auditor);
+            update.auditor = new_auditor.verifying_key();
+        }
+        if operator_turns {
+            note.sign(&new_operator);
+            update.operator = new_operator.verifying_key();
+        }
+        note.sign(&key("nobody.example", 77));
+        let published = delivered(&note, [&auditor(), &operator()]);
+        let mut phone = Trust::new(update.clone()).unwrap();
+        assert_eq!(published.accept(&mut phone, NOW_S).unwrap().bundle().epoch, 2);
+        // The same again, by what it remembers too.
+        let mut again = Trust::with_memory(update.clone(), &phone.memory().unwrap()).unwrap();
+        assert_eq!(again, phone);
+        assert_eq!(published.accept(&mut again, NOW_S).unwrap().index(), 1);
+        // And on from there, by the new keys alone.
+        let next_auditor = if auditor_turns { &new_auditor } else { &auditor() };
+        let next_operator = if operator_turns { &new_operator } else { &operator() };
+        let third = bundle(3, Some(&note));
+        let stale = logged(&[signed(&third)]);
+        assert!(matches!(again.accept(&stale, ARTIFACT, NOW_S), Err(Rejection::SignatureMissing(_))), "the old keys");
+        let third = [third.signed(next_auditor, next_operator).unwrap()];
+        again.accept(&logged_by(&third, next_auditor, next_operator), ARTIFACT, NOW_S).unwrap();
+
+        // Who has not both pinned keys gets nowhere, whatever the log has taken.
+        let stolen = signed(&names(auditor_turns, operator_turns));
+        let published = delivered(&stolen, [&auditor(), &operator()]);
+        let said = published.accept(&mut Trust::new(update.clone()).unwrap(), NOW_S).unwrap_err();
+        assert!(matches!(said, Rejection::SignatureMissing(_)), "a thief of what was replaced: {said}");
+        // Another text in the log, or none of this one's lines beside it, is not this bundle.
+        let mut other = Bundle { evidence: [1; 32], ..names(auditor_turns, operator_turns) }.note().unwrap();
+        for key in [&auditor(), &operator(), &new_auditor, &new_operator] {
+            other.sign(key);
+        }
+        let mut swapped = delivered(&other, [&auditor(), &operator()]);
+        swapped.bundles[1].note = note.clone();
+        assert_eq!(swapped.accept(&mut Trust::new(update.clone()).unwrap(), NOW_S), Err(Rejection::NotInLog));
+        let bare = delivered(&note, [&key("a", 90), &key("b", 91)]);
+        assert_eq!(bare.accept(&mut Trust::new(update.clone()).unwrap(), NOW_S), Err(Rejection::NotInLog));
+        // Where no key turns, nobody's line stands for the operator's.
+        let mut plain = signed(&second());
+        plain.sign(&key("nobody.example", 77));
+        let by_nobody = delivered(&plain, [&auditor(), &key("nobody.example", 77)]);
+        assert_eq!(by_nobody.accept(&mut trust(), NOW_S), Err(Rejection::NotInLog));
+        // After a theft the least epoch is beyond what the stolen key has signed, and that holds here too.
+        let mut raised = Trust::new(Pins { epoch_min: 3, ..update }).unwrap();
+        let published = delivered(&note, [&auditor(), &operator()]);
+        assert_eq!(published.accept(&mut raised, NOW_S), Err(Rejection::RolledBack { found: 2, least: 3 }));
+    }
+}
+
+#[test]
 fn a_bundle_has_one_text() {
     let note = signed(&second());
     let text = note.text().to_owned();

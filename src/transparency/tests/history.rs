@@ -104,3 +104,14 @@ fn t3_what_a_log_has_taken_is_followed_by_its_entries() -> Result<(), Fault> {
     assert_eq!(later.follow(&notes[2]), Ok(third));
     Ok(())
 }
+
+#[test]
+fn t3_a_history_does_not_begin_with_the_turn_to_its_own_key() {
+    let new = key("operator.example", 12);
+    let notes = turning(&new);
+    // By the pinned keys it would have the log take the new key's line, where the old one's belongs.
+    let mut later = History::new(Pins { operator: new.verifying_key(), ..pins() }).unwrap();
+    assert_eq!(refused(&mut later, &notes[1]), Rejection::TurnedToPins("operator"));
+    assert!(Rejection::TurnedToPins("operator").to_string().contains("take pins that name that one"));
+    later.follow(&notes[2]).unwrap();
+}

@@ -114,7 +114,12 @@ fn logged(notes: &[Note]) -> Vec<LoggedBundle> {
 
 fn logged_by(notes: &[Note], auditor: &SigningKey, operator: &SigningKey) -> Vec<LoggedBundle> {
     let (auditor, operator) = (auditor.verifying_key(), operator.verifying_key());
-    let entries: Vec<_> = notes.iter().map(|note| note.entry(&auditor, &operator)).collect();
+    logged_as(notes, |note| note.entry(&auditor, &operator))
+}
+
+/// The same, where a log has taken this of each.
+fn logged_as(notes: &[Note], entry: impl Fn(&Note) -> Vec<u8>) -> Vec<LoggedBundle> {
+    let entries: Vec<_> = notes.iter().map(entry).collect();
     let bundle = |(note, proof): (&Note, Proof)| LoggedBundle { note: note.clone(), proof };
     notes.iter().zip(proofs(&entries)).map(bundle).collect()
 }

@@ -125,3 +125,32 @@ fn t3_signers_are_followed_by_those_that_their_bundle_names() {
     let stranger = named.signed(&auditor(), &key("operator.example", 66)).unwrap();
     assert_eq!(next_signers(&stranger, &fleet, &signers()), Err(Rejection::SignatureMissing("operator")));
 }
+
+/// What [`next_signers`] says of bundles without an epoch: who can bring back which key, and who cannot.
+#[test]
+fn t3_one_signer_alone_brings_back_no_key_but_one_of_its_own_that_both_have_named() {
+    let operators = [operator(), key("operator.example", 12), key("operator.example", 13)];
+    let bytes = |key: &SigningKey| *key.verifying_key().as_bytes();
+    let names = |from: usize, auditor: &SigningKey| {
+        let next_operator = Some(operators[from + 1].verifying_key());
+        let mut note = Bundle { next_operator, ..second() }.signed(auditor, &operators[from]).unwrap();
+        note.sign(&operators[from + 1]);
+        note
+    };
+    let (first, second) = (names(0, &auditor()), names(1, &auditor()));
+    let obeyed = |operator: usize| Signers { operator: bytes(&operators[operator]), ..signers() };
+    assert_eq!(next_signers(&first, &[7; 32], &obeyed(0)), Ok(Some(obeyed(1))));
+    assert_eq!(next_signers(&second, &[7; 32], &obeyed(1)), Ok(Some(obeyed(2))));
+    // Said again as it was, an older one is nothing.
+    assert_eq!(next_signers(&first, &[7; 32], &obeyed(2)), Err(Rejection::SignatureMissing("operator")));
+    assert_eq!(next_signers(&second, &[7; 32], &obeyed(2)), Ok(None));
+    // The line of a present key makes it one that both have signed: the second key, which the auditor has agreed to, and not
+    // the first, which nobody has named.
+    let mut again = first.clone();
+    again.sign(&operators[2]);
+    assert_eq!(next_signers(&again, &[7; 32], &obeyed(2)), Ok(Some(obeyed(1))));
+    // Not so where the auditor's key has turned since.
+    let auditor = bytes(&key("auditor.example", 11));
+    let turned = Signers { auditor, ..obeyed(2) };
+    assert_eq!(next_signers(&again, &[7; 32], &turned), Err(Rejection::SignatureMissing("auditor")));
+}

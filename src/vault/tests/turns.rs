@@ -411,6 +411,124 @@ fn roots_that_a_crash_left_are_destroyed_by_the_next_sweep() {
 }
 
 #[test]
+fn v8_a_vault_that_is_behind_keeps_the_epoch_that_its_own_keys_are_sealed_under() {
+    let (place, vault) = Place::new();
+    // The fleet has turned, and ended the epoch before; this vault has not the new keys yet.
+    place.journal.commit(NOW_S, vec![Command::RaiseEpochMin { epoch: 2 }]).unwrap();
+    vault.sweep().unwrap();
+    assert_eq!(place.root.epochs().unwrap(), [1]);
+    drop(vault);
+    place.open().unwrap();
+}
+
+/// Keys kept aside, of turns of others that are still to come.
+#[cfg(feature = "fleet")]
+mod aside {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::session::Recipient;
+    use crate::vault::handover::{Handed, Receiver};
+    use crate::vault::turn::Named;
+    use crate::wrap::EpochKeys;
+
+    /// A member of a fleet, the only one that its journal knows.
+    struct Member {
+        place: Place,
+        aside: Arc<MemoryKeyStore>,
+        recipient: Recipient,
+    }
+
+    impl Member {
+        fn new() -> (Self, Vault) {
+            let (aside, recipient) = (Arc::new(MemoryKeyStore::new()), Recipient::new(&Secret::new([7; 32])));
+            let member = Member { place: Place::new().0, aside, recipient };
+            let vault = member.open();
+            (member, vault)
+        }
+
+        fn custody(&self) -> Custody {
+            let place = &self.place;
+            let custody = Custody::open(Box::new(place.root.clone()), Box::new(place.store.clone())).unwrap();
+            custody.keeping_aside(Box::new(self.aside.clone()))
+        }
+
+        fn open(&self) -> Vault {
+            Vault::over(Box::new(self.place.journal.clone()), self.place.clock.clone(), self.custody()).unwrap()
+        }
+
+        /// Has it keep keys of another member, by which the journal would name them.
+        fn keep(&self, vault: &Vault, serial: u32, epochs: &[u32]) -> Result<Named, Fault> {
+            let root = MemoryRoot::new();
+            epochs.iter().for_each(|epoch| root.create(*epoch).unwrap());
+            let keys = EpochKeys::load(&root, *epochs.last().unwrap())?;
+            let mut secrets = vault.ring().secrets.next()?;
+            secrets.serial = serial;
+            let to = Receiver { fleet: *vault.fleet(), member: 1 };
+            let sealed = Handed::of(&secrets, &root, &keys)?.seal(&to, self.recipient.public_key())?;
+            vault.keep_aside(2, &sealed, 1, &self.recipient)?;
+            Named::of(&secrets, &keys)
+        }
+
+        fn kept(&self) -> Vec<u8> {
+            self.aside.read().unwrap().unwrap()
+        }
+
+        fn spoil(&self) {
+            let mut bytes = self.kept();
+            *bytes.last_mut().unwrap() ^= 1;
+            self.aside.write(&bytes).unwrap();
+        }
+    }
+
+    fn epochs_of(handed: Option<Handed>) -> Vec<u32> {
+        handed.expect("it is kept").into_parts().0.iter().map(|(epoch, _)| *epoch).collect()
+    }
+
+    #[test]
+    fn v17_what_is_kept_aside_outlives_the_epoch_that_it_was_sealed_under() {
+        let (member, vault) = Member::new();
+        let named = member.keep(&vault, 3, &[1, 3]).unwrap();
+        assert_eq!((blob_epoch(&member.kept()), epochs_of(vault.kept_aside(&named))), (Ok(1), vec![1, 3]));
+        // This vault turns to what was before those, and the epoch that they are sealed under ends.
+        vault.rotate(Turn::Epoch).unwrap();
+        assert_eq!(vault.retire_epochs(), Ok(2));
+        assert_eq!((blob_epoch(&member.kept()), epochs_of(vault.kept_aside(&named))), (Ok(2), vec![3]), "V8");
+        // Nor is a key of it kept that comes later, of who has not destroyed it yet.
+        let named = member.keep(&vault, 4, &[1, 3]).unwrap();
+        assert_eq!(epochs_of(vault.kept_aside(&named)), [3]);
+        assert!(matches!(member.keep(&vault, 5, &[1]), Err(Fault::Key(why)) if why.contains("an epoch that is over")));
+        drop(vault);
+        assert_eq!(epochs_of(member.open().kept_aside(&named)), [3]);
+    }
+
+    #[test]
+    fn what_is_kept_aside_and_does_not_open_stops_nothing() {
+        let (member, vault) = Member::new();
+        member.keep(&vault, 2, &[2]).unwrap();
+        member.spoil();
+        assert_eq!(member.custody().take_kept(2, &[0; 32]), Ok(false), "then another member is asked");
+        let named = member.keep(&vault, 2, &[2]).unwrap();
+        assert!(vault.kept_aside(&named).is_some(), "in its place");
+        member.spoil();
+        drop(vault);
+        let vault = member.open();
+        let opened = vault.ring().epochs.open_blob("keys aside", &member.kept()).unwrap();
+        assert_eq!(opened.expose().len(), 1, "nothing but its version: all turns that the journal knows are done");
+        vault.rotate(Turn::Epoch).unwrap();
+        member.keep(&vault, 3, &[3]).unwrap();
+        member.spoil();
+        assert_eq!(vault.retire_epochs(), Ok(2));
+        // What a later program has written is left to that.
+        let mut later = member.kept();
+        later[0] = 2;
+        member.aside.write(&later).unwrap();
+        assert!(matches!(member.keep(&vault, 3, &[3]), Err(Fault::Format { found: 2, .. })));
+        assert_eq!(member.custody().take_kept(9, &[0; 32]), Ok(false));
+        assert_eq!(member.kept(), later);
+    }
+}
+
+#[test]
 fn v9_nobody_is_refused_while_keys_turn() {
     let (place, vault) = Place::new();
     let people: Vec<_> = (0..4).map(|number| Person::new(&format!("person {number}"))).collect();

@@ -205,21 +205,37 @@ async fn rewrap(State(member): State<Operated>, Json(Moved { rate }): Json<Moved
     let Some(vault) = member.vault.get().cloned() else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "its vault is not open yet");
     };
-    if member.rewraps.swap(true, Ordering::Relaxed) {
+    let Some(moves) = Moves::begin(&member.rewraps) else {
         return problem(StatusCode::CONFLICT, "it moves records already");
-    }
+    };
     // Steps of at most a second: who stops the member does not wait for more.
     let pace = Pace { records_per_s: rate, step: (rate as usize).min(Pace::default().step) };
     tokio::task::spawn_blocking(move || {
+        let _moves = moves;
         match vault.rewrap(pace).run(|_| {}) {
             Ok(done) => {
                 tracing::info!(records = done.done, epoch = done.epoch, "records have moved to the newest epoch")
             }
             Err(fault) => tracing::error!(%fault, "records are left in older epochs"),
         }
-        member.rewraps.store(false, Ordering::Relaxed);
     });
     Json(json!({})).into_response()
+}
+
+/// That a member moves records. It does not any more once this is dropped, however that came.
+struct Moves(Arc<AtomicBool>);
+
+impl Moves {
+    /// Begins, unless it moves some already.
+    fn begin(rewraps: &Arc<AtomicBool>) -> Option<Self> {
+        (!rewraps.swap(true, Ordering::Relaxed)).then(|| Moves(Arc::clone(rewraps)))
+    }
+}
+
+impl Drop for Moves {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 async fn retire(State(member): State<Operated>) -> Response {
@@ -234,4 +250,23 @@ async fn drain(State(member): State<Operated>) -> Response {
 
 fn problem(status: StatusCode, problem: &str) -> Response {
     (status, Json(json!({ "problem": problem }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_may_be_moved_again_after_a_panic() {
+        let rewraps = Arc::new(AtomicBool::new(false));
+        let moves = Moves::begin(&rewraps);
+        assert!(moves.is_some() && Moves::begin(&rewraps).is_none(), "one at a time");
+        let moving = std::thread::spawn(move || {
+            let _moves = moves;
+            assert!(Moves::begin(&Arc::new(AtomicBool::new(true))).is_some(), "the test's doing");
+        });
+        assert!(moving.join().is_err());
+        assert!(Moves::begin(&rewraps).is_some());
+        assert!(!rewraps.load(Ordering::Relaxed));
+    }
 }
