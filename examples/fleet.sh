@@ -104,7 +104,7 @@ quietly log proof --folder log --pins phone/pins --bundle published/1.bundle pub
 run verify --pins phone/pins --memory phone/memory published
 
 title "The members run: each answers people, operators and the others at an address of its own"
-head -c 32 /dev/urandom >admission.key
+(umask 077 && head -c 32 /dev/urandom >admission.key) # who reads it admits whom they like
 start() {
     "$strongroom" fleet run --folder "sites/$1" --listen "$(people "$1")" --operations "$(operators "$1")" \
         --admit-anybody admission.key --published published --pins phone/pins >>"site-$1.log" 2>&1 &
@@ -139,7 +139,7 @@ person() { # as Ada, at this member
     (cd phone && run "$command" --person ada --development --pins pins --published ../published --memory memory \
         --server "http://$(people "$number")" --keyring ../backup.keyring "$@")
 }
-printf 'my code\nmy code\n' | person enrol 1
+printf 'my code\nmy code\n' | person enrol 1 --new-backup
 cp phone/backup.key the-key
 rm phone/backup.key
 

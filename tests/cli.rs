@@ -114,6 +114,25 @@ fn a_private_key_in_the_place_of_a_public_one_is_not_repeated() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn the_example_fleet_keeps_its_admission_key_to_its_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let script = include_str!("../examples/fleet.sh");
+    let [line] = script.lines().filter(|line| line.contains(">admission.key")).collect::<Vec<_>>()[..] else {
+        panic!("the script writes it in one place");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let written = format!("set -euo pipefail; umask 022; {line}\necho >control");
+    let output = Command::new("bash").args(["-c", &written]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let [key, control] = ["admission.key", "control"].map(|name| {
+        let about = std::fs::metadata(folder.path().join(name)).unwrap();
+        (about.len(), about.permissions().mode() & 0o777)
+    });
+    assert_eq!((key, control), ((32, 0o600), (1, 0o644)));
+}
+
 #[test]
 fn what_is_missing_or_too_much_is_seen() {
     let good = serde_json::json!({

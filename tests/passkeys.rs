@@ -7,9 +7,10 @@
 #[path = "../examples/passkeys/page.rs"]
 mod page;
 
-use std::fs;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -24,6 +25,7 @@ use passkey::types::webauthn::{
 use serde_json::json;
 use strongroom::client::{Keyring, KeyringProblem, Passkey, RecoveryKey};
 use strongroom::secret::Secret;
+use tempfile::TempDir;
 use url::Url;
 
 /// Somebody who says yes to everything, with a fingerprint.
@@ -186,71 +188,176 @@ fn passkeys_of_two_devices_are_revoked_one_by_one_and_never_the_only_way() {
     assert_eq!(empty.write(), Err(KeyringProblem::LastWay));
 }
 
-/// What the page's server says to one who sends the right host and, as programs do, no origin.
-fn asked(host: &str, what: &str, token: Option<&str>, body: &str) -> String {
-    let token = token.map(|token| format!("page-token: {token}\r\n")).unwrap_or_default();
-    let length = body.len();
-    let head = format!("{what} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{token}");
-    let request = format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
-    let mut stream = TcpStream::connect(host.replace("localhost", "127.0.0.1")).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+/// The page of `examples/passkeys` over a folder with a backup key and its keyring.
+struct Page {
+    folder: TempDir,
+    backup_key: Secret<[u8; 32]>,
+    host: String,
+    token: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Page {
+    fn start() -> Self {
+        let (backup_key, _, keyring) = with_paper();
+        let folder = tempfile::tempdir().unwrap();
+        let [key, keyring_file] = ["backup.key", "backup.keyring"].map(|name| folder.path().join(name));
+        fs::write(&key, hex::encode(backup_key.expose())).unwrap();
+        fs::write(&keyring_file, keyring.write().unwrap()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = page::Address::new(&listener).unwrap();
+        let url = address.to_string();
+        let router = page::router(page::Files { key, keyring: keyring_file }, address);
+        runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let (origin, token) = url.split_once("/#").unwrap();
+        let host = origin.strip_prefix("http://").unwrap().to_owned();
+        Page { folder, backup_key, host, token: token.to_owned(), _runtime: runtime }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Key and keyring, where they are there.
+    fn files(&self) -> [Option<Vec<u8>>; 2] {
+        ["backup.key", "backup.keyring"].map(|name| fs::read(self.path(name)).ok())
+    }
+
+    fn keyring(&self) -> Keyring {
+        Keyring::read(&fs::read(self.path("backup.keyring")).unwrap()).unwrap()
+    }
+
+    /// What it says to one who sends the right host and, as programs do, no origin.
+    fn asked(&self, what: &str, token: Option<&str>, body: &str) -> String {
+        let (host, length) = (&self.host, body.len());
+        let token = token.map(|token| format!("page-token: {token}\r\n")).unwrap_or_default();
+        let head = format!("{what} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{token}");
+        let request = format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
+        let mut stream = TcpStream::connect(host.replace("localhost", "127.0.0.1")).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// The same to whoever has the token.
+    fn done(&self, what: &str, body: &str) -> String {
+        let done = self.asked(what, Some(&self.token), body);
+        assert!(done.starts_with("HTTP/1.1 200"), "{what}: {done}");
+        done
+    }
+}
+
+/// A passkey as the page sends it, and by its id alone.
+fn chosen() -> (String, String) {
+    let id = BASE64.encode([5; 16]);
+    let whole = json!({ "id": id, "label": "chosen", "prf_enabled": true, "prf_first": BASE64.encode([6; 32]) });
+    (whole.to_string(), json!({ "id": id }).to_string())
 }
 
 #[test]
 fn who_was_not_told_the_pages_token_is_refused_and_changes_nothing() {
-    let (backup_key, _, keyring) = with_paper();
-    let folder = tempfile::tempdir().unwrap();
-    let [key_file, keyring_file] = ["backup.key", "backup.keyring"].map(|name| folder.path().join(name));
-    fs::write(&key_file, hex::encode(backup_key.expose())).unwrap();
-    fs::write(&keyring_file, keyring.write().unwrap()).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = page::Address::new(&listener).unwrap();
-    let url = address.to_string();
-    let router = page::router(page::Files { key: key_file.clone(), keyring: keyring_file.clone() }, address);
-    runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
-
-    let (origin, token) = url.split_once("/#").unwrap();
-    let host = origin.strip_prefix("http://").unwrap();
+    let page = Page::start();
+    let token = &page.token;
     assert_eq!(token.len(), 32);
-    let page = asked(host, "GET /", None, "");
-    assert!(page.starts_with("HTTP/1.1 200") && !page.contains(token), "the page itself needs no token, and has none");
+    let itself = page.asked("GET /", None, "");
+    assert!(
+        itself.starts_with("HTTP/1.1 200") && !itself.contains(token),
+        "the page itself needs no token, and has none"
+    );
     let other = if token.starts_with('0') { "1" } else { "0" };
     let wrong = format!("{other}{}", &token[1..]);
     // Refused without the token, and with any other; done with it: the control.
     let try_all = |what: &str, body: &str| {
-        let files = || (fs::read(&key_file).ok(), fs::read(&keyring_file).ok());
-        let before = files();
+        let before = page.files();
         for said in [None, Some(""), Some("no token"), Some(&token[..30]), Some(&wrong)] {
-            let refused = asked(host, what, said, body);
+            let refused = page.asked(what, said, body);
             assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("after #"), "{what}: {refused}");
-            assert!(files() == before, "{what} with {said:?} has changed something");
+            assert!(page.files() == before, "{what} with {said:?} has changed something");
         }
-        let done = asked(host, what, Some(token), body);
-        assert!(done.starts_with("HTTP/1.1 200"), "{what}: {done}");
-        done
+        page.done(what, body)
     };
-    let held = || Keyring::read(&fs::read(&keyring_file).unwrap()).unwrap().passkeys().len();
 
-    assert!(try_all("GET /keyring", "").contains(&BASE64.encode(keyring.prf_input())));
-    let id = BASE64.encode([5; 16]);
-    let chosen = json!({ "id": id, "label": "chosen", "prf_enabled": true, "prf_first": BASE64.encode([6; 32]) });
-    try_all("POST /add", &chosen.to_string());
-    assert_eq!(held(), 1);
-    fs::remove_file(&key_file).unwrap();
-    try_all("POST /open", &chosen.to_string());
-    assert_eq!(fs::read_to_string(&key_file).unwrap().trim(), hex::encode(backup_key.expose()));
-    try_all("POST /revoke", &json!({ "id": id }).to_string());
-    assert_eq!(held(), 0);
+    assert!(try_all("GET /keyring", "").contains(&BASE64.encode(page.keyring().prf_input())));
+    let (whole, id) = chosen();
+    try_all("POST /add", &whole);
+    assert_eq!(page.keyring().passkeys().len(), 1);
+    fs::remove_file(page.path("backup.key")).unwrap();
+    try_all("POST /open", &whole);
+    let key = fs::read_to_string(page.path("backup.key")).unwrap();
+    assert_eq!(key.trim(), hex::encode(page.backup_key.expose()));
+    try_all("POST /revoke", &id);
+    assert!(page.keyring().passkeys().is_empty());
 
-    // Both were written here; each is its owner's alone, and nothing is left beside them.
+    // Both were written here, beside their locks; each is its owner's alone, and nothing else is left.
+    let names = ["backup.key", "backup.key.lock", "backup.keyring", "backup.keyring.lock"];
     #[cfg(unix)]
-    for file in [&key_file, &keyring_file] {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    for name in names {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(page.path(name)).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(page.folder.path()).unwrap().count(), names.len());
+}
+
+#[test]
+fn while_a_command_is_at_work_on_the_files_the_page_changes_nothing() {
+    let page = Page::start();
+    let (whole, id) = chosen();
+    page.done("POST /add", &whole);
+    let refused = |lock: &str, what: &str, body: &str| {
+        let (held, before) = (File::create(page.path(lock)).unwrap(), page.files());
+        held.lock().unwrap();
+        let answer = page.asked(what, Some(&page.token), body);
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("is at work on these files"), "{what}: {answer}");
+        assert!(page.files() == before, "{what} has changed something");
+    };
+    for lock in ["backup.key.lock", "backup.keyring.lock"] {
+        refused(lock, "POST /add", &whole.replace(&BASE64.encode([5; 16]), &BASE64.encode([7; 16])));
+        refused(lock, "POST /revoke", &id);
+    }
+    fs::remove_file(page.path("backup.key")).unwrap();
+    refused("backup.key.lock", "POST /open", &whole);
+    // Control: the locks are free, though their files are there. And who only reads the keyring does not wait for it.
+    let held = File::open(page.path("backup.keyring.lock")).unwrap();
+    held.lock().unwrap();
+    page.done("POST /open", &whole);
+    drop(held);
+    page.done("POST /revoke", &id);
+    assert!(page.keyring().passkeys().is_empty());
+}
+
+#[test]
+fn an_altered_keyring_gives_the_page_the_key_and_a_warning_and_takes_no_changes() {
+    let page = Page::start();
+    let (whole, id) = chosen();
+    page.done("POST /add", &whole);
+    // Control: of one that is as it was written there is no warning.
+    assert!(!page.done("GET /keyring", "").contains("WARNING") && !page.done("POST /open", &whole).contains("WARNING"));
+    let mut altered = fs::read(page.path("backup.keyring")).unwrap();
+    let label = altered.windows(6).position(|it| it == b"chosen").unwrap();
+    altered[label..label + 6].copy_from_slice(b"banana");
+    fs::write(page.path("backup.keyring"), &altered).unwrap();
+    assert!(page.done("GET /keyring", "").contains("WARNING"), "the key is here to check it");
+    fs::remove_file(page.path("backup.key")).unwrap();
+    assert!(!page.done("GET /keyring", "").contains("WARNING"), "and here it is not");
+    let opened = page.done("POST /open", &whole);
+    assert!(opened.contains("the backup key is back") && opened.contains("WARNING"), "{opened}");
+    let key = fs::read_to_string(page.path("backup.key")).unwrap();
+    assert_eq!(key.trim(), hex::encode(page.backup_key.expose()));
+    for (what, body) in [("POST /add", &whole), ("POST /revoke", &id)] {
+        assert!(page.asked(what, Some(&page.token), body).starts_with("HTTP/1.1 400"), "{what}");
+    }
+    assert_eq!(fs::read(page.path("backup.keyring")).unwrap(), altered);
+}
+
+#[test]
+fn the_page_writes_a_key_where_there_are_no_links_and_never_over_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let no_links = |_: &Path, _: &Path| Err(ErrorKind::Unsupported.into());
+    page::write_new(&path, b"a key", no_links).unwrap();
+    let again = page::write_new(&path, b"another", no_links).unwrap_err();
+    assert_eq!((again.kind(), fs::read(&path).unwrap()), (ErrorKind::AlreadyExists, b"a key".to_vec()));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }

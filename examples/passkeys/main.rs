@@ -3,7 +3,9 @@
 //! You will see: an address on localhost to open in a browser. On it you add a passkey of this device or of a security key to
 //! the keyring in this folder, and, where the backup key is gone, get it back with the passkey. An authenticator without PRF
 //! is refused with the reason. Open the whole address: what stands after `#` is a token, and without it nothing is done, as
-//! others may have accounts on this machine. `strongroom enrol` and `strongroom recovery-key` make the folder's files.
+//! others may have accounts on this machine. `strongroom enrol` and `strongroom recovery-key` make the folder's files; while
+//! a command is at work on them, the page changes nothing. From a keyring that was altered a passkey still gets the backup
+//! key back, with a warning.
 //!
 //! ```text
 //! cargo run --release --example passkeys -- --key backup.key --keyring backup.keyring

@@ -1,7 +1,7 @@
 //! The page, and what is done with what it sends. `tests/browser` puts a real browser before it.
 
 use std::fmt::{self, Display, Formatter};
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,7 +107,10 @@ async fn own_pages_only(State(address): State<Arc<Address>>, request: Request, n
 async fn show(State(files): State<Arc<Files>>) -> Response {
     answer(files.keyring().map(|keyring| {
         let passkeys = keyring.passkeys().iter();
+        // Without the key it cannot be told.
+        let altered = files.backup_key().is_ok_and(|key| keyring.check(&key).is_err());
         json!({
+            "warning": altered.then_some(ALTERED),
             "prf_input": BASE64.encode(keyring.prf_input()),
             "passkeys": passkeys
                 .map(|held| json!({ "id": BASE64.encode(&held.credential_id), "label": held.label }))
@@ -116,8 +119,13 @@ async fn show(State(files): State<Arc<Files>>) -> Response {
     }))
 }
 
+/// What is said of a keyring that is not what somebody with the backup key has written.
+const ALTERED: &str = "WARNING: the keyring was altered, or is another backup's: believe nothing in it. It takes no changes \
+                       any more; find out who could write there, move it away, and make a new one";
+
 async fn add(State(files): State<Arc<Files>>, Json(credential): Json<Credential>) -> Response {
     let added = || {
+        let _held = files.hold()?;
         let (key, mut keyring) = (files.backup_key()?, files.keyring()?);
         let label = credential.label.clone().unwrap_or_default();
         keyring.add_passkey(&key, &label, &credential.passkey()?).map_err(words)?;
@@ -129,18 +137,27 @@ async fn add(State(files): State<Arc<Files>>, Json(credential): Json<Credential>
 
 async fn open(State(files): State<Arc<Files>>, Json(credential): Json<Credential>) -> Response {
     let opened = || {
-        let key = files.keyring()?.unlock(&credential.passkey()?).map_err(words)?;
-        if files.key.exists() {
-            return Ok(json!({ "said": "opened: the backup key is here already" }));
+        // The keyring is only read, from wherever it lies.
+        let _held = hold(&files.key)?;
+        // Who alters it must not keep the person out.
+        let (key, altered) = files.keyring()?.unlock_even_altered(&credential.passkey()?).map_err(words)?;
+        let mut said = "opened: the backup key is here already".to_owned();
+        if !files.key.exists() {
+            let text = format!("{}\n", hex::encode(key.expose()));
+            write_new(&files.key, text.as_bytes(), |partial, path| fs::hard_link(partial, path)).map_err(words)?;
+            said = format!("opened: the backup key is back, in {}", files.key.display());
         }
-        write_new(&files.key, format!("{}\n", hex::encode(key.expose())).as_bytes()).map_err(words)?;
-        Ok(json!({ "said": format!("opened: the backup key is back, in {}", files.key.display()) }))
+        if altered {
+            said = format!("{said}. {ALTERED}");
+        }
+        Ok(json!({ "said": said }))
     };
     answer(opened())
 }
 
 async fn revoke(State(files): State<Arc<Files>>, Json(credential): Json<Credential>) -> Response {
     let revoked = || {
+        let _held = files.hold()?;
         let (key, mut keyring) = (files.backup_key()?, files.keyring()?);
         keyring.revoke_passkey(&key, &credential.id()?).map_err(words)?;
         files.write_keyring(&keyring)?;
@@ -168,6 +185,11 @@ impl Credential {
 }
 
 impl Files {
+    /// Held while they are changed, by the locks that the command line takes too: of two at once the second is refused.
+    fn hold(&self) -> Result<[fs::File; 2], String> {
+        Ok([hold(&self.key)?, hold(&self.keyring)?])
+    }
+
     fn keyring(&self) -> Result<Keyring, String> {
         Keyring::read(&fs::read(&self.keyring).map_err(words)?).map_err(words)
     }
@@ -183,13 +205,43 @@ impl Files {
     }
 }
 
+/// Holds a file, as `strongroom` does: the lock is a file beside it, which stays.
+fn hold(path: &Path) -> Result<fs::File, String> {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&lock).map_err(words)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err("a command is at work on these files; try again later".to_owned()),
+        Err(TryLockError::Error(error)) => Err(words(error)),
+    }
+}
+
 /// Writes a file that is not there yet.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_new(
+    path: &Path,
+    bytes: &[u8],
+    link: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     let partial = write_partial(path, bytes)?;
-    // A link, not a rename: it never replaces what is there.
-    let linked = fs::hard_link(&partial, path);
-    fs::remove_file(&partial)?;
-    linked?;
+    // A link, not a rename: it never replaces what is there. Where the file system has no links, an empty file takes the
+    // name, and the whole one replaces that.
+    let named = match link(&partial, path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            let taken = new_private(path).map(drop);
+            taken.and_then(|()| fs::rename(&partial, path).inspect_err(|_| drop(fs::remove_file(path))))
+        }
+        named => named,
+    };
+    let removed = match fs::remove_file(&partial) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    named.and(removed)?;
     sync_folder_of(path)
 }
 
@@ -208,16 +260,21 @@ fn write_partial(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut options = fs::File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&partial)?;
+    let mut file = new_private(Path::new(&partial))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if written.is_err() {
         fs::remove_file(&partial).ok();
     }
     written.map(|()| partial.into())
+}
+
+/// A file that is not there yet, and that only its owner may read.
+fn new_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// A name is as durable as the folder that it stands in.

@@ -72,6 +72,19 @@ fn command(folder: &Path, words: &[&str]) -> Command {
 }
 
 #[test]
+fn the_help_says_what_an_enrolment_replaces_and_what_is_shown_while_it_is_typed() {
+    let person = Person::new();
+    for (command, words) in [
+        ("enrol", &["replaced for good", "wants `recover`", "--new-backup"][..]),
+        ("recover", &["A code is not shown", "digits of a recovery key are"]),
+    ] {
+        let help = person.run(&[command, "--help"], "");
+        let said = text(&help.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.iter().all(|it| said.contains(it)), "{said}");
+    }
+}
+
+#[test]
 fn a_recovery_key_that_nobody_saw_is_not_in_force() {
     let person = Person::with_key();
     let before = person.keyring();

@@ -5,6 +5,8 @@
 #[path = "../../examples/front/mod.rs"]
 mod front;
 mod relay;
+#[cfg(unix)]
+mod terminal;
 mod trusted;
 mod walk;
 mod wire;

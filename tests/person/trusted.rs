@@ -82,6 +82,16 @@ fn a_person_who_pins_two_signers_enrols_under_what_they_signed_and_nothing_else(
     fs::remove_file(here.join("backup.key")).unwrap();
     done(run(here, &[&["recover"][..], &development].concat(), "a code\n"));
 
+    // Another command is at work with what is remembered.
+    let remembered = fs::read(here.join("memory")).unwrap();
+    let lock = fs::File::open(here.join("memory.lock")).unwrap();
+    lock.lock().unwrap();
+    let held = run(here, &[&["status"][..], &development].concat(), "");
+    assert_eq!((status(&held), words(&held).contains("memory.lock is locked")), (1, true), "{}", words(&held));
+    assert_eq!(fs::read(here.join("memory")).unwrap(), remembered);
+    drop(lock);
+    done(run(here, &[&["status"][..], &development].concat(), ""));
+
     // A fleet that was made for development is not for people who did not ask for one.
     let made_for_development = run(here, &[&["status"][..], &door].concat(), "");
     assert_eq!((status(&made_for_development), words(&made_for_development).contains("development")), (7, true));

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use strongroom::protocol::REQUEST_LEN;
+
 use super::Server;
 use super::relay::Relay;
 
@@ -168,7 +170,11 @@ fn whom_to_trust_must_be_said_and_an_enrolment_that_was_cut_off_is_settled() {
     let door = ["--server", &relay.address, "--person", "ada", "--development"];
     let unsettled = here.join("backup.keyring.unsettled");
     cut_off(here, &relay, &[&["enrol"][..], &door].concat(), "another code\n");
-    assert!(unsettled.exists());
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&unsettled).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "what is unsettled is its owner's to read");
+    }
     // Somebody else who uses the same folder does not settle it, and does not lose it.
     let somebody = ["--server", &relay.address, "--person", "bea", "--development"];
     let other = run(here, &[&["status"][..], &somebody].concat(), "");
@@ -179,6 +185,111 @@ fn whom_to_trust_must_be_said_and_an_enrolment_that_was_cut_off_is_settled() {
     assert!(!unsettled.exists());
     fs::remove_file(here.join("backup.key")).unwrap();
     done(run(here, &[&["recover"][..], &door].concat(), "another code\n"));
+}
+
+#[test]
+fn an_enrolment_that_is_not_settled_goes_to_no_other_fleet_and_with_no_other_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, other) =
+        (Server::start(&folder.path().join("vault")), Server::start(&folder.path().join("other vault")));
+    let (here, relay, other_relay) = (folder.path(), Relay::before(&server.address), Relay::before(&other.address));
+    let at = |relay: &Relay, command: &[&str], typed: &str| {
+        run(here, &[command, &["--server", &relay.address, "--person", "ada", "--development"]].concat(), typed)
+    };
+    done(at(&relay, &["enrol"], "a code\n"));
+    cut_off(here, &relay, &["enrol", "--server", &relay.address, "--person", "ada", "--development"], "another code\n");
+    let path = here.join("backup.keyring.unsettled");
+    let kept = fs::read(&path).unwrap();
+    let refused = |relay: &Relay, why: &str| {
+        let before = fs::read(&path).unwrap();
+        relay.passed();
+        let output = at(relay, &["status"], "");
+        assert!(relay.passed().0 < REQUEST_LEN, "asked for the channel's key and a token, and nothing more");
+        assert!(status(&output) == 1 && words(&output).contains(why), "{}", words(&output));
+        assert!(words(&output).contains("nothing was sent"), "{}", words(&output));
+        assert_eq!(fs::read(&path).unwrap(), before);
+    };
+
+    refused(&other_relay, "at another fleet");
+    let key = fs::read(here.join("backup.key")).unwrap();
+    fs::write(here.join("backup.key"), "42".repeat(32)).unwrap();
+    refused(&relay, "of another backup key");
+    fs::write(here.join("backup.key"), &key).unwrap();
+    // What it belongs to cannot be altered by whoever has not the key.
+    let mut altered = kept.clone();
+    let fleet = altered.windows(32).position(|it| it == server.vault.fleet()).unwrap();
+    altered[fleet..fleet + 32].copy_from_slice(other.vault.fleet());
+    fs::write(&path, altered).unwrap();
+    refused(&other_relay, "or it was altered");
+    // The request alone is what an older version kept.
+    fs::write(&path, &kept[kept.len() - REQUEST_LEN..]).unwrap();
+    refused(&relay, "an older version");
+
+    // Where it belongs, it is settled: the control.
+    fs::write(&path, &kept).unwrap();
+    relay.passed();
+    let told = done(at(&relay, &["status"], ""));
+    assert!(told.contains("2nd enrolment") && !path.exists(), "{told}");
+    assert!(relay.passed().0 > REQUEST_LEN);
+    done(at(&relay, &["recover", "--key", "again.key"], "another code\n"));
+    assert_eq!(fs::read(here.join("again.key")).unwrap(), key);
+}
+
+#[test]
+fn an_enrolment_whose_key_is_gone_from_here_is_settled_and_gives_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("vault"));
+    let (here, relay) = (folder.path(), Relay::before(&server.address));
+    let door = ["--server", &relay.address, "--person", "ada", "--development"];
+    let on = |command: &str, typed: &str| run(here, &[&[command][..], &door].concat(), typed);
+    // The first one of all: the key is drawn here, and is nowhere else.
+    cut_off(here, &relay, &[&["enrol"][..], &door].concat(), "a code\n");
+    let key = fs::read(here.join("backup.key")).unwrap();
+    fs::remove_file(here.join("backup.key")).unwrap();
+    let told = on("status", "");
+    assert!(status(&told) == 1 && words(&told).contains("recover it first"), "{}", words(&told));
+    done(on("recover", "a code\n"));
+    assert_eq!(fs::read(here.join("backup.key")).unwrap(), key);
+    assert!(done(on("status", "")).contains("1st enrolment"));
+    assert!(!here.join("backup.keyring.unsettled").exists());
+}
+
+#[test]
+fn an_altered_keyring_is_told_by_status_and_keeps_nobody_with_a_code_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("vault"));
+    let here = folder.path();
+    let door = ["--server", &server.address, "--person", "ada", "--development"];
+    let on = |command: &[&str], typed: &str| run(here, &[command, &door].concat(), typed);
+    done(on(&["enrol"], "a code\n"));
+    done(run(here, &["recovery-key"], ""));
+    assert!(!done(on(&["status"], "")).contains("FAILS"), "control: as it was written");
+    let (key, written) = (fs::read(here.join("backup.key")).unwrap(), fs::read(here.join("backup.keyring")).unwrap());
+    let alter = |place: usize| {
+        let mut altered = written.clone();
+        altered[place] ^= 1;
+        fs::write(here.join("backup.keyring"), altered).unwrap();
+    };
+
+    alter(written.len() - 1);
+    let told = on(&["status"], "");
+    assert_eq!(status(&told), 8, "{}", words(&told));
+    assert!(words(&told).contains("FAILS its check") && words(&told).contains("WARNING"), "{}", words(&told));
+    fs::remove_file(here.join("backup.key")).unwrap();
+    assert_eq!(status(&on(&["recover"], "another code\n")), 4);
+    assert!(!here.join("backup.key").exists());
+    let told = on(&["recover"], "a code\n");
+    assert!(status(&told) == 8 && words(&told).contains("WARNING"), "{}", words(&told));
+    assert_eq!(fs::read(here.join("backup.key")).unwrap(), key);
+
+    // One that names another fleet now is not believed without asking, and says how to get in all the same.
+    alter(written.windows(32).position(|it| it == server.vault.fleet()).unwrap());
+    fs::remove_file(here.join("backup.key")).unwrap();
+    let told = on(&["recover"], "a code\n");
+    assert!(status(&told) == 1 && words(&told).contains("another fleet"), "{}", words(&told));
+    assert!(words(&told).contains("name a --keyring that is not there"), "{}", words(&told));
+    done(on(&["recover", "--keyring", "nowhere"], "a code\n"));
+    assert_eq!(fs::read(here.join("backup.key")).unwrap(), key);
 }
 
 #[test]
@@ -212,6 +323,7 @@ fn cut_off(folder: &Path, relay: &Relay, command: &[&str], typed: &str) {
         .args(command)
         .current_dir(folder)
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -1,7 +1,7 @@
 //! Files that commands read and write, and words to standard output.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use strongroom::transparency::PrivateKey;
@@ -16,7 +16,7 @@ const WORDS_MAX: usize = 200;
 pub(crate) fn tell(words: &str) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{words}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn read(path: &Path) -> Outcome<Vec<u8>> {
 
 pub(crate) fn read_if_there(path: &Path) -> Outcome<Option<Vec<u8>>> {
     match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         read => Ok(Some(read.map_err(|error| format!("{}: {error}", path.display()))?)),
     }
 }
@@ -99,14 +99,19 @@ fn write_by(path: &Path, bytes: &[u8], create: impl FnOnce(&Path) -> std::io::Re
 fn create_private(partial: &Path) -> std::io::Result<File> {
     // It may be a second name of what is there, so it is unlinked and not overwritten.
     match fs::remove_file(partial) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    new_private(partial)
+}
+
+/// A file that is not there yet, and that only its owner may read.
+fn new_private(path: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(partial)
+    options.open(path)
 }
 
 /// What a file is called until it is whole.
@@ -154,18 +159,75 @@ pub(crate) fn write_key<const ALGORITHM: u8>(path: &Path, key: &PrivateKey<ALGOR
     write_secret(path, &Zeroizing::new([text.expose(), &b"\n"[..]].concat()))
 }
 
-/// Writes a new file that only its owner may read, so that after a crash it is whole or not there.
+/// Writes a new file that only its owner may read, so that after a crash it is whole or not there; or, on a file system
+/// without links, empty.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Outcome<()> {
+    write_secret_by(path, bytes, |partial, path| fs::hard_link(partial, path))
+}
+
+fn write_secret_by(path: &Path, bytes: &[u8], link: impl FnOnce(&Path, &Path) -> std::io::Result<()>) -> Outcome<()> {
     let written = || {
         let partial = partial(path);
         let mut file = create_private(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         // A link, not a rename: it never replaces what is there.
-        let linked = fs::hard_link(&partial, path);
-        fs::remove_file(&partial)?;
-        linked?;
+        let named = match link(&partial, path) {
+            // FAT has no links, nor have some networks' and telephones' file systems; each says so in its own way.
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => name_without_link(&partial, path),
+            named => named,
+        };
+        let removed = match fs::remove_file(&partial) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        named.and(removed)?;
         sync_folder_of(path)
     };
-    Ok(written().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))?)
+    Ok(written().map_err(|error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => format!("{} is there already, and is not written over", path.display()),
+        _ => format!("{}: {error}", path.display()),
+    })?)
+}
+
+/// Gives a whole file a name that is not there yet. An empty file takes the name, which only one can do; the whole one
+/// replaces that.
+fn name_without_link(partial: &Path, path: &Path) -> std::io::Result<()> {
+    drop(new_private(path)?);
+    fs::rename(partial, path).inspect_err(|_| {
+        fs::remove_file(path).ok();
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_written_where_there_are_no_links_and_never_over_another() -> Outcome<()> {
+        let folder = tempfile::tempdir()?;
+        let no_links: [fn() -> std::io::Error; 2] =
+            [|| ErrorKind::Unsupported.into(), || ErrorKind::PermissionDenied.into()];
+        for (name, error) in ["unsupported", "denied"].iter().zip(no_links) {
+            let path = folder.path().join(name);
+            write_secret_by(&path, b"a secret", |_, _| Err(error()))?;
+            assert_eq!(fs::read(&path)?, b"a secret");
+            #[cfg(unix)]
+            {
+                let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path)?.permissions());
+                assert_eq!(mode & 0o777, 0o600);
+            }
+            // With links and without, what is there stays.
+            for refused in [write_secret_by(&path, b"another", |_, _| Err(error())), write_secret(&path, b"another")] {
+                let why = refused.map_err(|error| error.to_string()).unwrap_err();
+                assert!(why.ends_with("is there already, and is not written over"), "{why}");
+            }
+            assert_eq!(fs::read(&path)?, b"a secret");
+        }
+        // Nothing is left beside them, and where no file can be made at all, the reason is the file system's own.
+        assert_eq!(fs::read_dir(folder.path())?.count(), 2);
+        let nowhere = write_secret(&folder.path().join("nowhere").join("key"), b"a secret");
+        assert!(nowhere.is_err_and(|error| error.to_string().contains("key: ")));
+        Ok(())
+    }
 }

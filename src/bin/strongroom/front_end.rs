@@ -1,11 +1,14 @@
 //! What an example server tells besides sealed replies: a token, and for development its channel's key.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, header};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use strongroom::account::AccountId;
@@ -18,11 +21,23 @@ use crate::file::printable;
 use crate::measure::Outcome;
 
 const ANSWER_MAX: usize = 64 * 1024;
+/// When a server that does not let anybody in is given up.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// When an answer is given up. A member of a fleet gives up what it waits for itself some times before that.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 
-/// Nobody answers at an address, and why.
+/// Nobody answers at an address.
 #[derive(Debug, Error)]
-#[error("{0} cannot be reached: {1}")]
-pub(crate) struct Unreached(String, String);
+pub(crate) enum Unreached {
+    /// And why.
+    #[error("{0} cannot be reached: {1}")]
+    NotThere(String, String),
+    /// In so long a time.
+    #[error(
+        "{0} has not answered in {1:?}: what it was asked may have been done or not, and may be asked again safely"
+    )]
+    Silent(String, Duration),
+}
 
 /// A token for an account, of a server that gives one to whoever asks.
 pub(crate) async fn token(server: &str, account: &AccountId) -> Outcome<String> {
@@ -49,6 +64,15 @@ pub(crate) async fn channel(server: &str) -> Outcome<(ChannelKey, [u8; 32])> {
 
 /// What a server tells on a path, or what it says is wrong.
 pub(crate) async fn call(server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
+    call_within(ANSWER_TIME, server, path, body).await
+}
+
+async fn call_within(time: Duration, server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
+    let answered = tokio::time::timeout(time, answer(server, path, body)).await;
+    answered.map_err(|_| Unreached::Silent(server.to_owned(), time))?
+}
+
+async fn answer(server: &str, path: &str, body: Option<Value>) -> Outcome<Value> {
     if server.starts_with("https://") {
         return Err(format!("{server}: only http:// is spoken here; TLS is for a proxy in between").into());
     }
@@ -60,8 +84,10 @@ pub(crate) async fn call(server: &str, path: &str, body: Option<Value>) -> Outco
     let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
     let request = request.body(Full::new(body));
     let request = request.map_err(|_| format!("{server} is not an address of the form http://HOST:PORT"))?;
-    let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await;
-    let answer = answer.map_err(|error| Unreached(server.to_owned(), with_cause(&error)))?;
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_TIME));
+    let answer = Client::builder(TokioExecutor::new()).build(connector).request(request).await;
+    let answer = answer.map_err(|error| Unreached::NotThere(server.to_owned(), with_cause(&error)))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|error| odd(&error.to_string()))?;
     let told: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
@@ -85,4 +111,44 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 
 fn odd(what: &str) -> Trouble {
     Trouble::Odd(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_given_up() -> Outcome<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let server = format!("http://{}", listener.local_addr()?);
+        let runtime = tokio::runtime::Runtime::new()?;
+        // One that lets people in and says nothing; one whose answer does not end; and the control, one that answers.
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+        for (begins, silent) in [(String::new(), true), (head.to_owned(), true), (format!("{head}{{}}"), false)] {
+            let asked = runtime.spawn({
+                let (server, time) = (server.clone(), Duration::from_millis(if silent { 200 } else { 20_000 }));
+                async move { call_within(time, &server, "/v1/channel", None).await }
+            });
+            let (mut stream, _) = listener.accept()?;
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte)?;
+                request.extend(byte);
+            }
+            stream.write_all(begins.as_bytes())?;
+            let told = runtime.block_on(asked)?;
+            if !silent {
+                assert_eq!(told.map_err(|error| error.to_string()), Ok(json!({})));
+                continue;
+            }
+            let why = told.map_err(|error| (error.is::<Unreached>(), error.to_string())).unwrap_err();
+            assert!(why.0 && why.1.contains("has not answered in 200ms"), "{why:?}");
+            assert!(why.1.contains("may have been done or not") && why.1.contains("again safely"), "{why:?}");
+        }
+        Ok(())
+    }
 }

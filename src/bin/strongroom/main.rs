@@ -44,10 +44,15 @@ enum Command {
     ///
     /// Draws a backup key, unless there is one, and asks for the code without showing it. What opens the backup is written
     /// into the keyring. An enrolment whose answer was lost is settled by the next command, with the same bytes.
-    Enrol(Box<person::Person>),
+    ///
+    /// An account has one record. What the vault keeps for it from before, under whatever code, is replaced for good, and the
+    /// vault does not say beforehand whether there is any: on a new device, whoever has a code wants `recover`. Where a new
+    /// backup key would be drawn, a person at a terminal is asked; --new-backup is the answer.
+    Enrol(Box<person::Enrol>),
     /// Get the backup key back on a device without it
     ///
-    /// It comes back also where the keyring was altered; exit status 8 says so.
+    /// It comes back also where the keyring was altered; exit status 8 says so. A code is not shown while it is typed; the
+    /// digits of a recovery key are, for nobody copies 64 of them without seeing them.
     Recover(Box<person::Recover>),
     /// Change the code: the old one is proven first
     ChangeCode(Box<person::Person>),
@@ -136,7 +141,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> measure::Outcome<ExitCode> {
     match command {
-        Command::Enrol(person) => person::enrol(&person)?,
+        Command::Enrol(options) => person::enrol(&options)?,
         Command::Recover(options) => person::recover(&options)?,
         Command::ChangeCode(person) => person::change_code(&person)?,
         Command::Status(person) => person::status(&person)?,

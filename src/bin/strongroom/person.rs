@@ -1,28 +1,31 @@
 //! `strongroom enrol|recover|change-code|status|remove|recovery-key`: one person and their backup key.
 
+mod files;
+
 use std::error::Error;
 use std::fmt::{self, Display};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use strongroom::account::AccountId;
-use strongroom::client::{Code, CodeHeld, Failure, Http, Keyring, PendingEnrolment, RecoveryKey, Terms, Trouble};
+use strongroom::client::{Code, CodeHeld, Failure, Http, Keyring, RecoveryKey, Terms, Trouble};
 use strongroom::error::Refusal;
-use strongroom::protocol::Request;
 use strongroom::secret::Secret;
 use strongroom::transparency::{Published, Rejection, Trust};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
-use crate::bundle::{hex, unhex};
-use crate::file::{hold, printable, read, read_if_there, show, tell, write_private, write_secret, write_whole};
+use crate::bundle::hex;
+use crate::file::{hold, printable, read, read_if_there, show, tell, write_secret, write_whole};
 use crate::front_end::{self, Unreached};
 use crate::log::{keep_fork, now_s};
 use crate::measure::Outcome;
 use crate::signer::read_pins;
+use files::Files;
+pub(crate) use files::read_key;
 
 /// Whom to speak to, as whom, and what is trusted before anything is heard.
 #[derive(Args)]
@@ -54,17 +57,6 @@ pub(crate) struct Door {
     development: bool,
 }
 
-/// Where a device keeps its own, and what lies beside the backup.
-#[derive(Args)]
-pub(crate) struct Files {
-    /// The backup key, on this device alone
-    #[arg(long, default_value = "backup.key")]
-    key: PathBuf,
-    /// The ways in to the backup; kept beside it, wherever that is
-    #[arg(long, default_value = "backup.keyring")]
-    keyring: PathBuf,
-}
-
 /// One person at one server.
 #[derive(Args)]
 pub(crate) struct Person {
@@ -72,6 +64,16 @@ pub(crate) struct Person {
     door: Door,
     #[command(flatten)]
     files: Files,
+}
+
+/// Who leaves a backup key with a vault.
+#[derive(Args)]
+pub(crate) struct Enrol {
+    #[command(flatten)]
+    person: Person,
+    /// Where no backup key is here, a new backup is meant: do not ask
+    #[arg(long)]
+    new_backup: bool,
 }
 
 /// How the backup key comes back.
@@ -99,13 +101,14 @@ pub(crate) struct Paper {
 enum Way {
     /// The code that you enrolled with; the vault counts the tries
     Code,
-    /// The 64 digits; no vault is asked
+    /// The 64 digits, which are shown while they are typed; no vault is asked
     RecoveryKey,
 }
 
 // ---- commands
 
-pub(crate) fn enrol(person: &Person) -> Outcome<()> {
+pub(crate) fn enrol(options: &Enrol) -> Outcome<()> {
+    let person = &options.person;
     let _held = person.files.hold()?;
     let vault = Vault::reach(&person.door)?;
     person.files.settle(&vault)?;
@@ -116,6 +119,9 @@ pub(crate) fn enrol(person: &Person) -> Outcome<()> {
             person.files.keyring.display()
         )
         .into());
+    }
+    if held.is_none() {
+        means_a_new_backup(options.new_backup)?;
     }
     let code = asked_twice("Code: ")?;
     let key = match held {
@@ -129,9 +135,16 @@ pub(crate) fn enrol(person: &Person) -> Outcome<()> {
     };
     person.files.keyring_of(&key)?;
     let pending = vault.wait(vault.http.enrol(&vault.terms, vault.account, code, &key))?;
-    person.files.begin(&pending)?;
+    person.files.begin(&vault, &key, &pending)?;
     person.files.settle(&vault)?;
-    tell("enrolled: from now on this code gets the backup key back")
+    tell("enrolled: from now on this code gets the backup key back")?;
+    match person.files.read_keyring()?.as_ref().and_then(Keyring::code) {
+        Some(held) if held.generation > 1 => tell(&format!(
+            "it is the {} enrolment of this account; none before it counts any more",
+            nth(held.generation)
+        )),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn recover(options: &Recover) -> Outcome<()> {
@@ -152,7 +165,11 @@ pub(crate) fn recover(options: &Recover) -> Outcome<()> {
             let vault = Vault::reach(&options.person.door)?;
             vault.owns(keyring.as_ref())?;
             if let Some(held) = keyring.as_ref().and_then(Keyring::code).filter(|held| vault.serves_another(held)) {
-                return Err(another_fleet(held).into());
+                return Err(format!(
+                    "{}; nothing was tried; if the keyring was altered, name a --keyring that is not there",
+                    another_fleet(held)
+                )
+                .into());
             }
             let code = asked("Code: ")?;
             let key = vault.wait(vault.http.recover(&vault.terms, vault.account, code))?;
@@ -185,7 +202,7 @@ pub(crate) fn change_code(person: &Person) -> Outcome<()> {
         None => person.files.write_key(&key)?,
     }
     person.files.keyring_of(&key)?;
-    person.files.begin(&pending)?;
+    person.files.begin(&vault, &key, &pending)?;
     person.files.settle(&vault)?;
     tell("changed: from now on the new code counts, and the old one no more")
 }
@@ -432,108 +449,6 @@ fn nth(generation: u32) -> String {
     format!("{generation}{suffix}")
 }
 
-// ---- files
-
-impl Files {
-    /// Held to the end of a command that changes them, or two at once would lose what one of them wrote.
-    fn hold(&self) -> Outcome<[File; 2]> {
-        Ok([hold(&self.key)?, hold(&self.keyring)?])
-    }
-
-    fn read_key(&self) -> Outcome<Option<Secret<[u8; 32]>>> {
-        read_key(&self.key)
-    }
-
-    fn write_key(&self, key: &Secret<[u8; 32]>) -> Outcome<()> {
-        let mut text = Zeroizing::new(String::with_capacity(65));
-        // No piece of it is left behind: the text never grows.
-        for &byte in key.expose() {
-            text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default()));
-        }
-        text.push('\n');
-        write_secret(&self.key, text.as_bytes())
-    }
-
-    fn read_keyring(&self) -> Outcome<Option<Keyring>> {
-        let read = read_if_there(&self.keyring)?.map(|bytes| Keyring::read(&bytes)).transpose();
-        Ok(read.map_err(|problem| format!("{}: {problem}", self.keyring.display()))?)
-    }
-
-    /// The keyring of a backup key, which may be there.
-    fn keyring_of(&self, key: &Secret<[u8; 32]>) -> Outcome<Keyring> {
-        match self.read_keyring()? {
-            Some(keyring) => {
-                keyring.check(key).map_err(|problem| format!("{}: {problem}", self.keyring.display()))?;
-                Ok(keyring)
-            }
-            None => Ok(Keyring::new(key)?),
-        }
-    }
-
-    fn write_keyring(&self, keyring: &Keyring) -> Outcome<()> {
-        write_whole(&self.keyring, &keyring.write()?)
-    }
-
-    /// Where an enrolment is kept whose outcome is not known.
-    fn unsettled(&self) -> PathBuf {
-        let mut path = self.keyring.clone().into_os_string();
-        path.push(".unsettled");
-        path.into()
-    }
-
-    fn begin(&self, pending: &PendingEnrolment) -> Outcome<()> {
-        write_private(&self.unsettled(), pending.request())
-    }
-
-    /// Finishes an enrolment that was begun, now or before this device was last switched off: the same bytes again.
-    fn settle(&self, vault: &Vault) -> Outcome<()> {
-        let path = self.unsettled();
-        let Some(request) = read_if_there(&path)? else { return Ok(()) };
-        let pending = PendingEnrolment::resume(&request)?;
-        if !Request::decode(&request).is_ok_and(|(account, _)| account == vault.account) {
-            let path = path.display();
-            return Err(
-                format!("{path} is an enrolment of another account that is not settled; settle that first").into()
-            );
-        }
-        match vault.wait(vault.http.settle(&pending)) {
-            Ok(generation) => {
-                let key =
-                    self.read_key()?.ok_or_else(|| format!("there is no backup key in {}", self.key.display()))?;
-                let mut keyring = self.keyring_of(&key)?;
-                keyring.set_code(&key, CodeHeld { fleet: vault.fleet, account: vault.account, generation })?;
-                self.write_keyring(&keyring)?;
-            }
-            // Where somebody else answers, or another vault, what these bytes did is not told; they go on to mean what they say.
-            Err(Trouble::Failure(Failure::Refused(refusal)))
-                if !matches!(refusal, Refusal::Forbidden | Refusal::Moved) =>
-            {
-                // These bytes change nothing any more; whether they have, when an answer was lost, the vault does not say.
-                fs::remove_file(&path)?;
-                return Err(format!(
-                    "the new code was not enrolled now ({refusal}); if an earlier try was cut off, it may count already: \
-                     recover with it to see, or enrol again"
-                )
-                .into());
-            }
-            Err(trouble) => {
-                eprintln!("the new code may count already, or not yet; the next command asks again");
-                return Err(trouble.into());
-            }
-        }
-        Ok(fs::remove_file(&path)?)
-    }
-}
-
-/// The backup key in a file: 64 hexadecimal digits.
-pub(crate) fn read_key(path: &Path) -> Outcome<Option<Secret<[u8; 32]>>> {
-    let Some(bytes) = read_if_there(path)?.map(Zeroizing::new) else { return Ok(None) };
-    match std::str::from_utf8(&bytes).ok().and_then(|text| unhex(text.trim())) {
-        Some(key) => Ok(Some(Secret::new(key))),
-        None => Err(format!("{} is no backup key", path.display()).into()),
-    }
-}
-
 // ---- questions
 
 /// A line that is not shown; from a pipe, where there is no terminal.
@@ -561,10 +476,35 @@ fn asked_twice(prompt: &str) -> Outcome<Code> {
     Ok(Code::new(&first)?)
 }
 
-/// The digits of a recovery key, in as many lines as it takes.
+/// Has whoever has nothing here say that a new backup is meant, and not the one from before. The vault cannot be asked: what it
+/// answers before an enrolment is the same whether it keeps a record or not. At a terminal a person is asked; who writes into
+/// a pipe has had the time to read the help.
+fn means_a_new_backup(said: bool) -> Outcome<()> {
+    tell(
+        "neither backup key nor keyring is here, so a new backup begins. It replaces the one that this account may have at the \
+         vault, whose key nobody gets back by its code any more; the vault does not say whether there is one. Whoever has a \
+         code from before wants \"strongroom recover\"",
+    )?;
+    if said || !std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    eprint!("Type \"new\" for a new backup: ");
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed)?;
+    match typed.trim() {
+        "new" => Ok(()),
+        _ => Err("nothing is enrolled; \"strongroom recover\" gets a backup key back".into()),
+    }
+}
+
+/// The digits of a recovery key, in as many lines as it takes. They are shown while they are typed, unlike a code: nobody
+/// copies 64 of them from paper without seeing them, and a check digit tells of a wrong row only when all are there. The
+/// screen has shown them once already, when they were drawn.
 fn asked_for_digits() -> Outcome<RecoveryKey> {
     if std::io::stdin().is_terminal() {
-        eprintln!("The eight rows of the recovery key, as they are printed:");
+        eprintln!(
+            "The eight rows of the recovery key, as they are printed. They are shown while you type: see that nobody looks on."
+        );
     }
     let mut typed = Zeroizing::new(String::new());
     loop {
