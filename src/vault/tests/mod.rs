@@ -8,6 +8,7 @@ mod bundles;
 mod channel;
 #[cfg(feature = "fleet")]
 mod fleet;
+#[cfg(feature = "local")]
 mod local;
 mod person;
 mod queue;
