@@ -428,7 +428,9 @@ impl Journal for Local {
             // Where one is asked for already, that one will do.
             ask.try_send(()).ok();
             if bytes >= most.saturating_mul(SLOW) {
-                thread::sleep(self.shared.pace.wait(Instant::now(), row, full - bytes));
+                let wait = self.shared.pace.wait(Instant::now(), row, full - bytes);
+                metrics::histogram!("strongroom_slowed_seconds").record(wait);
+                thread::sleep(wait);
             }
         }
         Ok(receipts)
