@@ -9,10 +9,15 @@
 //! cargo test --release --test timing                       # thousands of samples a door
 //! SAMPLES=1000000 cargo test --release --test timing       # the long run: hours; leave the machine alone
 //! cargo test --release --test timing -- login              # doors with a word in their name
+//! cargo test --release --test timing -- --shared "engine digests 8"    # where a door is over the bound: see below
 //! ```
 //!
 //! Other programs disturb it, so a door over the bound is measured again on fresh samples, with another fixed secret, and
 //! fails if it is over again. A door that leaks must be found each time, on each backend.
+//!
+//! `--shared` tells more of one door, in less time: many secrets are gone through in random order, and the mean times of each
+//! in the first half of the samples are held against those in the second. What the two halves share is the secrets' own.
+//! It differs from place to place in memory, so it is asked several times, in environments of different length.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "doors/mod.rs"]
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["--child", name, round] => child(name, round.parse().unwrap()),
+        ["--shared-child", name, samples] => shared_child(name, samples.parse().unwrap()),
+        ["--shared", name] => shared(name),
         _ => parent(words.iter().copied().find(|word| !word.starts_with("--"))),
     }
 }
@@ -77,6 +84,67 @@ fn measure(runner: &mut CtRunner, random: &mut BenchRng) {
         }
     };
     (0..samples).for_each(|_| sample(runner, random.random()));
+}
+
+// ---- what the halves of many samples share
+
+/// Secrets that are gone through.
+const SECRETS: usize = 32;
+
+/// Prints the mean time of a door, the standard deviation of what each secret adds to it, and the correlation of the halves.
+fn shared_child(name: &str, samples: usize) -> ExitCode {
+    let door = Door::named(name).or_else(|| Some(leak()).filter(|leak| leak.name == name)).expect("a door");
+    let mut numbers = Secrets::new(Kind::Random(7));
+    let mut times = Vec::with_capacity(samples);
+    for _ in 0..samples {
+        let secret = usize::from(numbers.bytes::<1>()[0]) % SECRETS;
+        let ready = door.ready(Secrets::new(Kind::Random(1_000_000 + secret as u64)));
+        let begun = Instant::now();
+        ready();
+        times.push((secret, begun.elapsed().as_nanos() as f64));
+    }
+    let mut sorted: Vec<f64> = times.iter().map(|(_, time)| *time).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    // What takes longest was interrupted.
+    let longest = sorted[samples * 85 / 100];
+    let means = |half: &[(usize, f64)]| -> Vec<f64> {
+        let mean = |secret| {
+            let of = half.iter().filter(|(it, time)| *it == secret && *time <= longest);
+            let (sum, count) = of.fold((0.0, 0.0), |(sum, count), (_, time)| (sum + time, count + 1.0));
+            sum / count
+        };
+        (0..SECRETS).map(mean).collect()
+    };
+    let (first, second) = times.split_at(samples / 2);
+    let (first, second) = (means(first), means(second));
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let both = |a: &[f64], b: &[f64]| {
+        let (mean_a, mean_b) = (mean(a), mean(b));
+        mean(&a.iter().zip(b).map(|(a, b)| (a - mean_a) * (b - mean_b)).collect::<Vec<_>>())
+    };
+    let covariance = both(&first, &second);
+    let correlation = covariance / (both(&first, &first) * both(&second, &second)).sqrt();
+    let own = covariance.max(0.0).sqrt();
+    println!("{:.0} ns, of which secrets make {own:.2} ns; the halves correlate by {correlation:.2}", mean(&first));
+    ExitCode::SUCCESS
+}
+
+fn shared(name: &str) -> ExitCode {
+    let samples = std::env::var("SAMPLES").unwrap_or_else(|_| "40000".to_owned());
+    for backend in Backend::all().iter().map(|backend| backend.name()) {
+        for longer in (0..3000).step_by(250) {
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args(["--shared-child", name, &samples])
+                .env("STRONGROOM_BACKEND", backend)
+                .env("PLACE", "x".repeat(longer))
+                .stderr(Stdio::inherit())
+                .output()
+                .unwrap();
+            assert!(output.status.success());
+            print!("{backend:<9} {name}: {}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// A comparison that stops at the first byte that differs: of the fixed secret with itself, it sees all.
