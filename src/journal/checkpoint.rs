@@ -275,11 +275,12 @@ pub(crate) fn write(
                 write_record(&mut records, id, sealed.as_ref())?;
             }
         }
-        // Nothing more is asked for; what is left is the commit.
-        rows(&[], 1.0)?;
+        // None is left, since an account whose record changes may have changed; a record must not depend on that.
         for (id, sealed) in sealings {
             write_record(&mut records, id, sealed.as_ref())?;
         }
+        // Nothing more is asked for: what is left is the commit.
+        rows(&[], 1.0)?;
         let contents = contents(&cut.globals, &cut.beside);
         next.root = next.root_of(keys, cut.last, &contents);
         let mut meta = write.open_table(META).map_err(storage)?;
