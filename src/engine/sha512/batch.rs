@@ -5,7 +5,7 @@
 //! hold, and nobody looks at that.
 
 use super::lanes::{Block, Goal, MESSAGES, Messages, TOGETHER};
-use super::{BLOCK_LEN, DIGEST_LEN, HmacKey, INITIAL, Midstate, Prefix};
+use super::{BLOCK_LEN, DIGEST_LEN, HmacKey, INITIAL, Midstate, PADDING, Prefix};
 use crate::engine::lanes::{HashLanes, LANES};
 use crate::engine::tally;
 
@@ -15,8 +15,6 @@ const FEW: usize = 2;
 /// Longest message that lanes take, in blocks. Longer ones are as rare as contexts of some kilobytes, and sixteen of
 /// them would need more room than the nearest cache has.
 const BLOCKS_MAX: usize = 16;
-/// The least padding: a byte, and the length.
-const PADDING: usize = 17;
 
 pub(in crate::engine) fn prefixes<L: HashLanes, const P: usize>(token: L::Token, items: &[[&[u8]; P]]) -> Vec<Prefix> {
     if items.len() <= FEW {
@@ -29,7 +27,7 @@ pub(in crate::engine) fn prefixes<L: HashLanes, const P: usize>(token: L::Token,
     for (blocks, group) in order.groups(MESSAGES) {
         if blocks == 0 || !is_for_lanes(blocks, group.len()) {
             for &(_, index) in group {
-                prefixes[index].take(&items[index]);
+                prefixes[index] = Prefix::new(&items[index]);
             }
             continue;
         }
