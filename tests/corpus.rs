@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use strongroom::account::AccountId;
 use strongroom::error::{Fault, Refusal};
-use strongroom::ledger::{Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, Signers, State, Verdict};
+use strongroom::ledger::{
+    Arrival, Command, Digests, KeyedDigest, Obeyed, Policy, Proof, Records, Signers, State, Verdict,
+};
 use strongroom::protocol::{Delivery, DeliveryItem, Reply, Request};
 use strongroom::secret::Secret;
 use strongroom::wire::{Reader, Writer};
@@ -117,8 +119,8 @@ fn commands() -> Vec<Command> {
         Command::Forget { most: 3 },
         Command::Members { predecessor: [0; 32], statement: b"a statement".to_vec() },
         Command::Signers {
-            from: Box::new(Signers { auditor: pattern(15), operator: pattern(16) }),
-            to: Box::new(Signers { auditor: pattern(17), operator: pattern(16) }),
+            from: Box::new(Obeyed { signers: Signers { auditor: pattern(15), operator: pattern(16) }, epoch: 18 }),
+            to: Box::new(Obeyed { signers: Signers { auditor: pattern(17), operator: pattern(16) }, epoch: 20 }),
             bundle: b"a bundle".to_vec(),
         },
         Command::Restore { number: 1 },

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use dice::Dice;
 use strongroom::account::AccountId;
-use strongroom::ledger::{Command, Digests, KeyedDigest, Policy, Proof, Records, State, Verdict};
+use strongroom::ledger::{Command, Digests, KeyedDigest, Obeyed, Policy, Proof, Records, Signers, State, Verdict};
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
 
 const SCENARIOS: u64 = 16;
@@ -143,7 +143,38 @@ fn text() -> String {
         }
         text += &format!("state {}\n", hex::encode(state.encode()));
     }
-    text
+    text + &signers()
+}
+
+/// The signers turn: to whom those before have named, by bundles whose epochs rise, and back by none that is older.
+fn signers() -> String {
+    let of = |(auditor, operator, epoch): (u8, u8, u32)| {
+        Box::new(Obeyed { signers: Signers { auditor: [auditor; 32], operator: [operator; 32] }, epoch })
+    };
+    let first = of((1, 2, 0));
+    let mut state = State::new(Policy { signers: Some(first.signers), ..Policy::development() });
+    let mut text = format!("\npolicy {}\n", hex::encode(state.policy().encode()));
+    for (from, to) in [
+        ((1, 2, 0), (1, 3, 0)),
+        ((1, 2, 1), (1, 3, 2)),
+        ((1, 2, 0), (1, 1, 2)),
+        ((1, 2, 0), (1, 3, 2)),
+        ((1, 2, 0), (1, 3, 2)),
+        ((1, 3, 2), (4, 3, 5)),
+        // Back to a key of before, by the bundle that had named it and by another of the last one's epoch.
+        ((4, 3, 5), (4, 2, 2)),
+        ((4, 3, 5), (1, 3, 5)),
+        ((4, 3, 0), (4, 2, 2)),
+        ((1, 3, 2), (4, 3, 5)),
+        ((4, 3, 5), (1, 3, 6)),
+        ((1, 3, 6), (1, 2, u32::MAX)),
+        ((1, 2, u32::MAX), (1, 3, u32::MAX)),
+    ] {
+        let words = [from, to].map(|(auditor, operator, epoch)| format!("{auditor}:{operator}:{epoch}")).join(" ");
+        let command = Command::Signers { from: of(from), to: of(to), bundle: Vec::new() };
+        text += &format!("signers {words} -> {}\n", said(state.apply(&command, &mut Nowhere)));
+    }
+    text + &format!("state {}\n", hex::encode(state.encode()))
 }
 
 #[test]
@@ -197,6 +228,9 @@ fn the_scenarios_show_every_answer() {
         "pardon refused NoRecord",
         "restore done",
         "restore refused Stale",
+        "signers done",
+        "signers refused Malformed",
+        "signers refused Stale",
     ] {
         assert!(answers.contains(wanted), "no scenario shows {wanted:?}; they show {answers:#?}");
     }

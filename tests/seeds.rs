@@ -26,7 +26,7 @@ use strongroom::account::AccountId;
 use strongroom::client::{Keyring, RecoveryKey};
 use strongroom::error::Refusal;
 use strongroom::ledger::{
-    Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Records, Signers, State, Verdict,
+    Account, Arrival, Command, Digests, KeyedDigest, Obeyed, Policy, Proof, Records, Signers, State, Verdict,
 };
 use strongroom::protocol::{KE1_LEN, KE2_LEN, KE3_LEN, R1_LEN, R2_LEN, R3_LEN, Reply, Request};
 use strongroom::wire::{Reader, Writer};
@@ -189,6 +189,7 @@ fn wire() -> Seeds {
     strongroom::ledger::Account::default().write(&mut writer);
     add(b'a', "account-unknown", &writer.finish());
     add(b'g', "globals", &state.encode_globals());
+    add(b'g', "globals-signers", &turned().encode_globals());
     add(b's', "state", &state.encode());
     add(b's', "state-empty", &State::new(Policy::development()).encode());
     add(b'r', "sealed", sealed(0).as_bytes());
@@ -254,8 +255,8 @@ fn commands() -> Vec<(&'static str, Vec<Command>)> {
 fn signers() -> Command {
     let from = Signers { auditor: [1; 32], operator: [2; 32] };
     Command::Signers {
-        from: Box::new(from),
-        to: Box::new(Signers { auditor: [3; 32], ..from }),
+        from: Box::new(Obeyed::first(from)),
+        to: Box::new(Obeyed { signers: Signers { auditor: [3; 32], ..from }, epoch: 2 }),
         bundle: b"a bundle".to_vec(),
     }
 }
@@ -267,13 +268,23 @@ fn policies() -> Vec<(&'static str, Policy)> {
     vec![("development", Policy::development()), ("pinned", pinned), ("signers", signed)]
 }
 
+struct Nowhere;
+
+impl Records for Nowhere {
+    fn put(&mut self, _: &AccountId, _: &Sealed) {}
+    fn erase(&mut self, _: &AccountId) {}
+}
+
+/// A state whose signers have turned.
+fn turned() -> State {
+    let policy = policies().into_iter().find(|(name, _)| *name == "signers").unwrap().1;
+    let mut state = State::new(policy);
+    assert_eq!(state.apply(&signers(), &mut Nowhere), Verdict::Done);
+    state
+}
+
 /// A state in which things have happened.
 fn lived() -> State {
-    struct Nowhere;
-    impl Records for Nowhere {
-        fn put(&mut self, _: &AccountId, _: &Sealed) {}
-        fn erase(&mut self, _: &AccountId) {}
-    }
     let mut state = State::new(Policy::development());
     state.advance(1000);
     let enrol = Command::Enrol { account: ACCOUNT, generation: 0, expiry_s: 3600, finish: [3; 32], sealed: sealed(0) };

@@ -272,7 +272,9 @@ fn print_the_rest(words: &mut Words, secrets: &mut Needles) {
     #[cfg(feature = "transparency")]
     bundles(words, secrets);
     words.debug(&Policy::development());
-    words.debug(&strongroom::ledger::Signers { auditor: [1; 32], operator: [2; 32] });
+    let signers = strongroom::ledger::Signers { auditor: [1; 32], operator: [2; 32] };
+    words.debug(&signers);
+    words.debug(&strongroom::ledger::Obeyed::first(signers));
     words.debug(&AnchorKind::File);
     words.debug(&RootKind::File);
     words.debug(&Anchored::default());

@@ -436,6 +436,9 @@ def in_bytes(words):
     if kind == "rewrap":
         generation, rewraps, epoch, key = numbers
         return b"\x07" + id + u32(generation) + u32(rewraps) + sealed(epoch, key)
+    if kind == "signers":
+        pairs = [[int(it) for it in pair.split(":")] for pair in rest]
+        return b"\x12" + b"".join(bytes([one]) * 32 + bytes([other]) * 32 + u32(epoch) for one, other, epoch in pairs) + u32(0)
     return {
         "sweep": lambda: b"\x05" + id,
         "forget": lambda: b"\x06" + u16(numbers[0]),

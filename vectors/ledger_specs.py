@@ -153,7 +153,9 @@ class Account:
 class State:
     def __init__(self, policy):
         self.policy, self.time_s, self.epoch_min, self.key_min = policy, 0, 0, 0
-        self.keys, self.restores, self.members, self.signers = (0, bytes(32)), 0, (bytes(32), b""), policy.signers
+        self.keys, self.restores, self.members = (0, bytes(32)), 0, (bytes(32), b"")
+        # Both keys, and the epoch of the bundle that named them: no bundle yet.
+        self.signers = policy.signers and policy.signers + u32(0)
         # Offer, bound, and on the side that accounts come to how many came, how many with a record, and their digest.
         self.moving, self.accounts = None, {}
 
@@ -458,11 +460,11 @@ def arrive(it):
 
 
 def signers(it):
-    before, after, _ = it.take(64), it.take(64), it.counted()
+    before, after, _ = it.take(68), it.take(68), it.counted()
 
     def does(state):
         need(state.signers == before, "Stale")
-        need(after[:32] != after[32:], "Malformed")
+        need(after[:32] != after[32:64] and after[64:] > before[64:], "Malformed")
         state.signers = after
 
     return does

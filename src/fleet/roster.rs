@@ -12,7 +12,7 @@ use super::consensus::{Entry, Membership, NAME_MAX};
 use super::link::Address;
 use super::machine::commands_of;
 use crate::error::Fault;
-use crate::ledger::{Command, Signers, State, statement_hash};
+use crate::ledger::{Command, Obeyed, State, statement_hash};
 use crate::transparency::{Member, Note, Order, Statement, next_signers};
 
 /// What is known of the members at a row.
@@ -28,7 +28,7 @@ pub(super) struct Roster {
     /// Who is a member.
     pub(super) membership: Membership,
     /// By whose statements it goes on.
-    signers: Option<Signers>,
+    obeyed: Option<Obeyed>,
     /// The fleet's id, which the last statement has.
     fleet: Option<[u8; 32]>,
 }
@@ -38,7 +38,7 @@ impl Roster {
     pub(super) fn of(state: &State, gone: BTreeSet<u64>, membership: Membership) -> Self {
         let (hash, statement) = state.members();
         let fleet = read(statement).map(|it| it.fleet);
-        Roster { hash: *hash, named: named(statement), gone, membership, signers: state.signers().copied(), fleet }
+        Roster { hash: *hash, named: named(statement), gone, membership, obeyed: state.obeyed().copied(), fleet }
     }
 
     /// Numbers that nobody has again.
@@ -84,10 +84,10 @@ impl Roster {
                     self.named = next;
                     self.fleet = read(statement).map(|it| it.fleet);
                 }
-                Command::Signers { from, to, bundle } if self.signers == Some(**from) => {
+                Command::Signers { from, to, bundle } if self.obeyed == Some(**from) => {
                     let next = |fleet| next_signers(&Note::read(bundle).ok()?, &fleet, from).ok().flatten();
                     signed &= self.fleet.and_then(next) == Some(**to);
-                    self.signers = Some(**to);
+                    self.obeyed = Some(**to);
                 }
                 _ => {}
             }
@@ -97,7 +97,7 @@ impl Roster {
 
     /// Whether both signers have said that by this statement, behind that one, others are members.
     fn have_signed(&self, predecessor: &[u8; 32], statement: &[u8]) -> bool {
-        let (Some(signers), Some(fleet)) = (self.signers, self.fleet) else { return false };
+        let (Some(Obeyed { signers, .. }), Some(fleet)) = (self.obeyed, self.fleet) else { return false };
         let read = Note::read(statement).ok().and_then(|note| Statement::of(&note, &signers).ok());
         let members = read.filter(|it| matches!(it.order, Order::Members { .. })).map(|it| members_of(&it, &fleet));
         members.is_some_and(|members| members.is_ok_and(|(behind, _)| behind == *predecessor))

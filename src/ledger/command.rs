@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::moving::{Arrival, read_arrivals, read_bound, write_arrivals, write_bound};
-use super::policy::Signers;
+use super::policy::Obeyed;
 use crate::account::AccountId;
 use crate::error::Refusal;
 use crate::limits::STATEMENT_MAX;
@@ -134,9 +134,9 @@ pub enum Command {
     /// By a bundle that those before have signed: whose statements are obeyed from here on.
     Signers {
         /// Those before.
-        from: Box<Signers>,
-        /// Those from here on.
-        to: Box<Signers>,
+        from: Box<Obeyed>,
+        /// Those from here on, of a higher epoch.
+        to: Box<Obeyed>,
         /// The bundle's bytes.
         bundle: Vec<u8>,
     },
@@ -341,8 +341,8 @@ impl Command {
                 arrivals: read_arrivals(reader)?,
             },
             18 => Command::Signers {
-                from: Box::new(Signers::read(reader)?),
-                to: Box::new(Signers::read(reader)?),
+                from: Box::new(Obeyed::read(reader)?),
+                to: Box::new(Obeyed::read(reader)?),
                 bundle: reader.counted(STATEMENT_MAX)?.to_vec(),
             },
             _ => return Err(Invalid),

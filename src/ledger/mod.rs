@@ -33,7 +33,7 @@ mod tests;
 pub use account::{Account, Charged, Record};
 pub use command::{Command, Digests, KeyedDigest, Proof, Verdict};
 pub use moving::{Arrival, Moving, Side, Tally};
-pub use policy::{AnchorKind, Policy, RootKind, Signers};
+pub use policy::{AnchorKind, Obeyed, Policy, RootKind, Signers};
 #[cfg(feature = "fleet")]
 pub(crate) use state::statement_hash;
 pub use state::{Cursor, Records, State};

@@ -39,12 +39,39 @@ pub struct Signers {
 }
 
 impl Signers {
-    pub(super) fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut Writer) {
         writer.bytes(&self.auditor).bytes(&self.operator);
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
         Ok(Signers { auditor: *reader.array()?, operator: *reader.array()? })
+    }
+}
+
+/// The signers that a vault obeys at present, and by which bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Obeyed {
+    /// Who they are.
+    pub signers: Signers,
+    /// Epoch of the bundle that named them, the last one that was followed: none follows that is not of a higher one. 0 of
+    /// those that the policy names, before any bundle: whoever makes a vault draws its fleet's id, so no bundle of its fleet
+    /// is older, and the first is of epoch 1.
+    pub epoch: u32,
+}
+
+impl Obeyed {
+    /// Those that a policy names, before any bundle.
+    pub fn first(signers: Signers) -> Self {
+        Obeyed { signers, epoch: 0 }
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        self.signers.write(writer);
+        writer.u32(self.epoch);
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Obeyed { signers: Signers::read(reader)?, epoch: reader.u32()? })
     }
 }
 

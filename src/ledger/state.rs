@@ -8,7 +8,7 @@ use super::account::{Account, Record};
 use super::command::{Command, Digests, Verdict, read_account};
 use super::index::{Indexes, Marks};
 use super::moving::{Arrival, Moving, Side, Tally};
-use super::policy::{Policy, Signers};
+use super::policy::{Obeyed, Policy, Signers};
 use super::table::Accounts;
 use crate::account::AccountId;
 use crate::error::Refusal;
@@ -47,7 +47,7 @@ pub(super) struct Globals {
     /// SHA-256 of the text of the last membership statement, and the statement; zeros and nothing before the first.
     members: ([u8; 32], Vec<u8>),
     /// Whose statements are obeyed.
-    signers: Option<Signers>,
+    obeyed: Option<Obeyed>,
 }
 
 /// The state of a vault's accounting, a pure function of its policy and of the commands applied since.
@@ -83,7 +83,7 @@ impl State {
     /// The state before any command.
     pub fn new(policy: Policy) -> Self {
         State::from_globals(Globals {
-            signers: policy.signers,
+            obeyed: policy.signers.map(Obeyed::first),
             policy,
             time_s: 0,
             epoch_min: 0,
@@ -161,7 +161,12 @@ impl State {
 
     /// Whose statements are obeyed, if anybody's are.
     pub fn signers(&self) -> Option<&Signers> {
-        self.globals.signers.as_ref()
+        self.obeyed().map(|it| &it.signers)
+    }
+
+    /// The same, and the epoch of the bundle that named them.
+    pub fn obeyed(&self) -> Option<&Obeyed> {
+        self.globals.obeyed.as_ref()
     }
 
     /// One account, if it was ever charged or enrolled.
@@ -357,13 +362,15 @@ impl State {
                 Ok(Verdict::Done)
             }
             Command::Signers { from, to, bundle } => {
-                if self.globals.signers != Some(**from) {
+                if self.globals.obeyed != Some(**from) {
                     return Err(Refusal::Stale);
                 }
-                if bundle.len() > STATEMENT_MAX || to.auditor == to.operator {
+                // A vault makes no other, and T3 does not rest on that alone.
+                let goes_on = to.epoch > from.epoch && to.signers.auditor != to.signers.operator;
+                if bundle.len() > STATEMENT_MAX || !goes_on {
                     return Err(Refusal::Malformed);
                 }
-                self.globals.signers = Some(**to);
+                self.globals.obeyed = Some(**to);
                 Ok(Verdict::Done)
             }
             Command::RaiseKeyMin { key_number } => {
@@ -486,8 +493,8 @@ impl State {
         if let Some(moving) = &globals.moving {
             moving.write(&mut writer);
         }
-        writer.bytes(&globals.members.0).counted(&globals.members.1).flag(globals.signers.is_some());
-        globals.signers.iter().for_each(|signers| signers.write(&mut writer));
+        writer.bytes(&globals.members.0).counted(&globals.members.1).flag(globals.obeyed.is_some());
+        globals.obeyed.iter().for_each(|obeyed| obeyed.write(&mut writer));
         writer.finish()
     }
 
@@ -506,7 +513,7 @@ impl State {
             restores: reader.u32()?,
             moving: if reader.flag()? { Some(Moving::read(&mut reader)?) } else { None },
             members: (*reader.array()?, reader.counted(STATEMENT_MAX)?.to_vec()),
-            signers: if reader.flag()? { Some(Signers::read(&mut reader)?) } else { None },
+            obeyed: if reader.flag()? { Some(Obeyed::read(&mut reader)?) } else { None },
         };
         reader.finish()?;
         Ok(State::from_globals(globals))

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | T1 | a bundle is accepted only with a valid signature by each of the two keys that hold at its epoch, and those differ |
 //! | T2 | epochs only grow, one by one, each bundle naming the hash of the one before; a lower one, or another of the same epoch, is refused |
-//! | T3 | a bundle that replaces a signer's key is signed by the old key and by the new; who pins the new one already goes by that |
+//! | T3 | a bundle that replaces a signer's key is signed by the old key and by the new; who pins the new one already goes by that; a vault follows its signers by a bundle of a higher epoch than the last one alone ([`next_signers`]) |
 //! | T4 | hashes are over the note's text: signature lines that nobody knows change nothing |
 //! | T5 | a refused bundle leaves the verifier as it was, but for what proves a fork |
 //! | T6 | a bundle is verified only with a proof that it is in the pinned log as a quorum of witnesses has seen that |

@@ -51,7 +51,7 @@ pub enum Rejection {
     /// It is of another fleet.
     #[error("the bundle is of another fleet than the ones before")]
     WrongFleet,
-    /// It is older than one that was seen, or than the oldest that may be.
+    /// It is older than one that was seen or followed, or than the oldest that may be.
     #[error("the bundle's epoch {found} is rolled back: {least} is the least")]
     RolledBack {
         /// The bundle's epoch.

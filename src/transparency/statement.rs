@@ -5,7 +5,7 @@ use super::note::Note;
 use super::rejection::{self, Rejection};
 use crate::account::AccountId;
 use crate::error::Fault;
-use crate::ledger::Signers;
+use crate::ledger::{Obeyed, Signers};
 
 const FORMAT: &str = "strongroom statement v1";
 
@@ -210,21 +210,31 @@ fn member(words: Vec<&str>) -> Option<Member> {
 
 /// The signers that a bundle names in place of these, who have signed it, if it names any: each new key has signed too.
 ///
-/// No epoch is asked for, since a vault remembers none. An older bundle is followed again only if both present keys have signed
-/// it, so nobody whose key was replaced brings anything back. But a signer can add the line of its present key to an older bundle
-/// that the other signed with the key which that one has still. So one signer alone, or a thief of its present key, can bring
-/// back a key of its own that both have named once. It gets no signature of the other by that, and a statement wants both as
-/// before; but if the private half of that earlier key is gone, nobody is obeyed from then on. So that half is kept until the
-/// other signer's key, too, is another than when both named it. To refuse such a bundle a vault would have to remember the epoch
-/// of the last one that it followed, which its state has no place for.
+/// It must be of a higher epoch than the last that was followed. A signer can add the line of its present key to an older bundle
+/// that the other signed with the key which that one has still: without the epoch, one signer alone, or a thief of its present
+/// key, would bring back a key of its own from before. What names the present signers alone is nothing to follow (the bundle
+/// that named them, once more, or one that renews dates), and does not raise the epoch: whoever holds a key that was replaced,
+/// but not yet here, would add its line to a later bundle, and the one that replaces it could not be followed any more.
+///
+/// Bundles may be left out, so two things are not asked here. One that names other keys, signed by both present keys, of a
+/// higher epoch, is followed even if the fleet has since gone on by another: what one signer has signed the other can complete
+/// until a later one is followed. And the holder of a key that was replaced elsewhere but not yet here can add its line to a
+/// later bundle that replaces the other's key, and that key of its own stays until a bundle of a still higher epoch, by it too,
+/// names another. So the private half of a replaced key is destroyed only once every vault has followed the bundle that
+/// replaced it.
 ///
 /// # Errors
-/// As [`Statement::of`]; [`Rejection::NewKeyUnsigned`], [`Rejection::OneKeyTwice`], [`Rejection::WrongFleet`].
-pub fn next_signers(note: &Note, fleet: &[u8; 32], signers: &Signers) -> Result<Option<Signers>, Rejection> {
+/// As [`Statement::of`]; [`Rejection::RolledBack`], [`Rejection::NewKeyUnsigned`], [`Rejection::OneKeyTwice`],
+/// [`Rejection::WrongFleet`].
+pub fn next_signers(note: &Note, fleet: &[u8; 32], obeyed: &Obeyed) -> Result<Option<Obeyed>, Rejection> {
+    let Obeyed { signers, epoch } = obeyed;
     signed_by(note, signers)?;
     let bundle = rejection::read(note)?;
     if bundle.fleet != *fleet {
         return Err(Rejection::WrongFleet);
+    }
+    if bundle.epoch < *epoch {
+        return Err(Rejection::RolledBack { found: bundle.epoch, least: *epoch });
     }
     let [auditor, operator] = rejection::new_keys(note, &bundle)?;
     let next = Signers {
@@ -234,7 +244,13 @@ pub fn next_signers(note: &Note, fleet: &[u8; 32], signers: &Signers) -> Result<
     if next.auditor == next.operator {
         return Err(Rejection::OneKeyTwice);
     }
-    Ok(Some(next).filter(|next| next != signers))
+    if next == *signers {
+        return Ok(None);
+    }
+    if bundle.epoch == *epoch {
+        return Err(Rejection::RolledBack { found: bundle.epoch, least: epoch.saturating_add(1) });
+    }
+    Ok(Some(Obeyed { signers: next, epoch: bundle.epoch }))
 }
 
 fn signed_by(note: &Note, signers: &Signers) -> Result<(), Rejection> {

@@ -2,7 +2,7 @@
 
 use super::Vault;
 use crate::error::{Fault, Refusal};
-use crate::ledger::{Command, Signers, Verdict};
+use crate::ledger::{Command, Obeyed, Signers, Verdict};
 use crate::transparency::{Note, Order, Statement, next_signers};
 
 impl Vault {
@@ -33,12 +33,13 @@ impl Vault {
     }
 
     /// Obeys from now on the signers that a bundle names in place of the present ones, who have signed it; does nothing if
-    /// it names none.
+    /// it names none, or is the one that was followed last. One that is older is refused, whoever has signed it
+    /// ([`next_signers`]).
     ///
     /// # Errors
     /// As [`Vault::obey`].
     pub fn follow_signers(&self, bundle: &Note) -> Result<(), Fault> {
-        let from = self.signers()?;
+        let from = self.obeyed()?;
         let next = next_signers(bundle, &self.fleet, &from).map_err(|why| Fault::Key(why.to_string()))?;
         match next {
             Some(to) => self.commit_statement(Command::Signers {
@@ -55,9 +56,13 @@ impl Vault {
     /// # Errors
     /// [`Fault::Policy`] if nobody's are.
     pub fn signers(&self) -> Result<Signers, Fault> {
-        let mut signers = None;
-        self.journal.read(&mut |state| signers = state.signers().copied())?;
-        signers.ok_or_else(|| Fault::Policy("this vault was made without signers, and obeys nobody".to_owned()))
+        self.obeyed().map(|it| it.signers)
+    }
+
+    fn obeyed(&self) -> Result<Obeyed, Fault> {
+        let mut obeyed = None;
+        self.journal.read(&mut |state| obeyed = state.obeyed().copied())?;
+        obeyed.ok_or_else(|| Fault::Policy("this vault was made without signers, and obeys nobody".to_owned()))
     }
 
     fn commit_statement(&self, command: Command) -> Result<(), Fault> {

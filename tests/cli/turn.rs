@@ -341,6 +341,11 @@ fn a_member_joins_after_a_signers_key_has_turned() {
     refused(take(2, &["1.bundle"]), "names no other signers");
     refused(take(2, &["2.bundle", "2.bundle"]), "names no other signers");
     refused(take(2, &["3.bundle"]), MISSING);
+    // An older one that the present key has signed too is not followed again.
+    let mut again = notes[0].clone();
+    again.sign(&world.next_operator);
+    world.write("again.bundle", &again.write());
+    refused(take(2, &["2.bundle", "again.bundle"]), "epoch 1 is rolled back");
     refused(take(1, &["2.bundle"]), "bundles are for a member that joins");
     assert!(done(take(2, &["2.bundle"])).contains("joins the fleet"));
     assert!(done(take(1, &[])).contains("founds the fleet"));

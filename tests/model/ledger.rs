@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use strongroom::account::AccountId;
 use strongroom::error::Refusal;
 use strongroom::ledger::{
-    Account, Arrival, Command, Digests, KeyedDigest, Policy, Proof, Record, Records, Side, Signers, State, Verdict,
+    Account, Arrival, Command, Digests, KeyedDigest, Obeyed, Policy, Proof, Record, Records, Side, Signers, State,
+    Verdict,
 };
 use strongroom::wire::{Reader, Writer};
 use strongroom::wrap::{Header, SEALED_LEN, Sealed};
@@ -35,8 +36,8 @@ struct Model {
     turns: Vec<(u32, [u8; 32])>,
     restores: u32,
     members: Vec<Vec<u8>>,
-    /// Whose statements were obeyed, one pair after the other.
-    signers: Vec<Signers>,
+    /// Whose statements were obeyed, one pair after the other, each with the epoch of what named it.
+    signers: Vec<(Signers, u32)>,
     moving: Option<Move>,
     lives: BTreeMap<AccountId, History>,
     /// Those of the vault whose accounts come here.
@@ -65,7 +66,7 @@ fn from(bound: Option<AccountId>) -> Vec<AccountId> {
 impl Model {
     fn new(policy: Policy) -> Self {
         Model {
-            signers: policy.signers.into_iter().collect(),
+            signers: policy.signers.map(|signers| (signers, 0)).into_iter().collect(),
             policy,
             time_s: 0,
             epoch_min: 0,
@@ -293,15 +294,18 @@ impl Model {
                 self.members.push(statement.clone());
                 Ok(Verdict::Done)
             }
-            Command::Signers { from, to, .. } => match self.signers.last() {
-                Some(last) if *last != **from => Err(Refusal::Stale),
-                None => Err(Refusal::Stale),
-                Some(_) if to.auditor == to.operator => Err(Refusal::Malformed),
-                Some(_) => {
-                    self.signers.push(**to);
-                    Ok(Verdict::Done)
+            Command::Signers { from, to, .. } => {
+                let Obeyed { signers: named, epoch } = **to;
+                if self.signers.last() != Some(&(from.signers, from.epoch)) {
+                    return Err(Refusal::Stale);
                 }
-            },
+                // Of all that was ever followed none is of its epoch, or a later one.
+                if named.auditor == named.operator || self.signers.iter().any(|(_, before)| *before >= epoch) {
+                    return Err(Refusal::Malformed);
+                }
+                self.signers.push((named, epoch));
+                Ok(Verdict::Done)
+            }
             Command::RaiseKeyMin { key_number } => {
                 self.key_min = self.key_min.max(*key_number);
                 Ok(Verdict::Done)
@@ -447,7 +451,9 @@ fn compare(state: &State, kept: &Kept, model: &Model) -> Result<(), String> {
     let said = (model.time_s, model.epoch_min, model.key_min, model.turns[model.turns.len() - 1], model.restores);
     ensure(globals == said, || format!("globals {globals:?}, {said:?}"))?;
     compare_move(state, model)?;
-    ensure(state.signers() == model.signers.last(), || "signers".to_owned())?;
+    let obeyed = state.obeyed().map(|it| (it.signers, it.epoch));
+    ensure(obeyed.as_ref() == model.signers.last(), || "signers".to_owned())?;
+    ensure(state.signers().copied() == obeyed.map(|it| it.0), || "the signers' keys".to_owned())?;
     ensure(state.members().1 == model.members.last().map_or(&[][..], Vec::as_slice), || "members".to_owned())
 }
 
@@ -577,9 +583,15 @@ fn choose(choices: &mut Choices<'_>, state: &State, elsewhere: &Elsewhere) -> Re
             Command::Members { predecessor, statement: vec![choices.next(); 3] }
         }
         28 if choices.below(3) == 0 => {
-            let now = state.signers().copied().unwrap_or(Signers { auditor: [0; 32], operator: [1; 32] });
-            let from = if choices.below(4) == 0 { Signers { auditor: [9; 32], ..now } } else { now };
-            let to = Signers { auditor: [choices.below(3) as u8; 32], operator: [choices.below(3) as u8; 32] };
+            let first = Obeyed::first(Signers { auditor: [0; 32], operator: [1; 32] });
+            let now = state.obeyed().copied().unwrap_or(first);
+            let from = match choices.below(8) {
+                0 => Obeyed { signers: Signers { auditor: [9; 32], ..now.signers }, ..now },
+                1 => Obeyed { epoch: now.epoch.wrapping_sub(1), ..now },
+                _ => now,
+            };
+            let signers = Signers { auditor: [choices.below(3) as u8; 32], operator: [choices.below(3) as u8; 32] };
+            let to = Obeyed { signers, epoch: (now.epoch + choices.below(4)).saturating_sub(1) };
             Command::Signers { from: Box::new(from), to: Box::new(to), bundle: vec![choices.next(); 3] }
         }
         28 => match choices.below(4) {

@@ -18,7 +18,7 @@ use strongroom::account::AccountId;
 use strongroom::client::{Keyring, Preset, RecoveryKey};
 use strongroom::error::Refusal;
 use strongroom::journal::{Anchored, Leader, LogId};
-use strongroom::ledger::{Account, Command, Digests, KeyedDigest, Policy, Records, Signers, State};
+use strongroom::ledger::{Account, Command, Digests, KeyedDigest, Obeyed, Policy, Records, Signers, State};
 use strongroom::limits;
 use strongroom::protocol::{REPLY_LEN, REQUEST_LEN, Reply, Request};
 use strongroom::secret::Secret;
@@ -450,6 +450,25 @@ fn the_ledger_is_as_the_tables_say() {
             ("number of the digest key", &[0, 5]),
             ("HMAC-SHA-512 of account id and KE1", &[6; 16]),
             ("1 if a digest under the key before follows", &[0]),
+        ],
+        &writer.finish(),
+    );
+
+    let next = Signers { operator: [5; 32], ..signers };
+    let (from, to) = (Obeyed { signers, epoch: 6 }, Obeyed { signers: next, epoch: 8 });
+    let turn = Command::Signers { from: Box::new(from), to: Box::new(to), bundle: b"a bundle".to_vec() };
+    let mut writer = Writer::default();
+    turn.write(&mut writer);
+    holds(
+        "signers",
+        &[
+            ("kind", &[18]),
+            ("those before", &[[1; 32], [2; 32]].concat()),
+            ("epoch of the bundle that named them", &6_u32.to_be_bytes()),
+            ("those from here on", &[[1; 32], [5; 32]].concat()),
+            ("epoch of the bundle", &8_u32.to_be_bytes()),
+            ("length of the bundle", &8_u32.to_be_bytes()),
+            ("the bundle", b"a bundle"),
         ],
         &writer.finish(),
     );

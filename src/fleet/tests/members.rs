@@ -6,7 +6,7 @@ use std::time::Duration;
 use openraft::EntryPayload;
 
 use super::{FLEET, Fleet, Place, address, addresses, founding, head, key, policy, signed, signer, signers, statement};
-use crate::error::Fault;
+use crate::error::{Fault, Refusal};
 use crate::fleet::consensus::{Entry, Membership, Origin, Proposal, to_raft, vote_for};
 use crate::fleet::link::Address;
 use crate::fleet::log;
@@ -16,9 +16,9 @@ use crate::fleet::version::NEWEST;
 use crate::journal::row::Draft;
 use crate::journal::tests::charge;
 use crate::journal::{Leader, LogId};
-use crate::ledger::{Command, Policy, Signers, Verdict};
+use crate::ledger::{Command, Obeyed, Policy, Signers, Verdict};
 use crate::secret::Secret;
-use crate::transparency::{Note, Order, Statement};
+use crate::transparency::{Bundle, Note, Order, SigningKey, Statement};
 
 /// The ordinal of a charge at a member.
 async fn charged(fleet: &Fleet, member: u64, ke1: u8) -> u32 {
@@ -251,11 +251,13 @@ fn row(index: u64, commands: &[Command]) -> Entry {
 async fn f10_fleet_takes_no_row_that_names_members_or_signers_whom_both_have_not() {
     let fleet = Fleet::of(3).await;
     fleet.leader(None).await;
-    let from = Box::new(policy().signers.unwrap());
+    let from = Obeyed::first(policy().signers.unwrap());
     let own = [signer("auditor.example", 7), signer("operator.example", 8)];
     let [auditor, operator] = own.each_ref().map(|it| *it.verifying_key().as_bytes());
-    let to = Box::new(Signers { auditor, operator });
-    let turns = |bundle: &[u8]| Command::Signers { from: from.clone(), to: to.clone(), bundle: bundle.to_vec() };
+    let to = Obeyed { signers: Signers { auditor, operator }, epoch: 4 };
+    let turns = |bundle: &[u8]| turn(from, to, bundle.to_vec());
+    let [auditor, operator] = &signers();
+    let own_keys = |epoch| bundle(epoch, [auditor, operator], own.each_ref().map(Some)).write();
     let four = addresses(1..=4);
     let mut predecessor = [0; 32];
     fleet.replica(1).look(&mut |state| predecessor = *state.members().0).unwrap();
@@ -266,6 +268,8 @@ async fn f10_fleet_takes_no_row_that_names_members_or_signers_whom_both_have_not
         ("signers by a statement", turns(&fleet.next_statement(1, &four, &signers()).write())),
         ("members by one signer", names(fleet.next_statement(1, &four, &signers()[..1]))),
         ("members by others", names(own_note)),
+        ("signers by a bundle of another epoch", turns(&own_keys(3))),
+        ("signers by a bundle that is not newer", turn(from, Obeyed { epoch: 0, ..to }, own_keys(0))),
     ];
     // A member that does not lead is refused by who does.
     for (what, command) in &bad {
@@ -300,6 +304,69 @@ async fn f10_fleet_takes_no_row_that_names_members_or_signers_whom_both_have_not
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!fleet.replica(1).status().running);
+}
+
+fn turn(from: Obeyed, to: Obeyed, bundle: Vec<u8>) -> Command {
+    Command::Signers { from: Box::new(from), to: Box::new(to), bundle }
+}
+
+/// A bundle by these two, which names others in their place; those have signed it too.
+fn bundle(epoch: u32, keys: [&SigningKey; 2], next: [Option<&SigningKey>; 2]) -> Note {
+    let bundle = Bundle {
+        namespace: "example.org/backup".to_owned(),
+        fleet: FLEET,
+        epoch,
+        not_before_s: 0,
+        not_after_s: 1,
+        previous: [0; 32],
+        artifact: [0; 32],
+        evidence: [0; 32],
+        next_auditor: next[0].map(SigningKey::verifying_key),
+        next_operator: next[1].map(SigningKey::verifying_key),
+    };
+    let mut note = bundle.note().unwrap();
+    keys.into_iter().chain(next.into_iter().flatten()).for_each(|key| note.sign(key));
+    note
+}
+
+/// T3: nor by an older bundle, which both have signed once, and one of them again.
+#[tokio::test(start_paused = true)]
+async fn f10_fleet_goes_back_to_no_signer_by_an_older_bundle() {
+    let fleet = Fleet::of(3).await;
+    fleet.leader(None).await;
+    let [auditor, operator] = &signers();
+    let [two, three] = &[signer("operator.example", 12), signer("operator.example", 13)];
+    let obeyed = |operator: &SigningKey, epoch| {
+        let [auditor, operator] = [auditor, operator].map(|it| *it.verifying_key().as_bytes());
+        Obeyed { signers: Signers { auditor, operator }, epoch }
+    };
+    let by = |epoch, from: &SigningKey, to| bundle(epoch, [auditor, from], [None, Some(to)]);
+    let commit = async |number, from, to, note: &Note| {
+        fleet.replica(number).commit(vec![turn(from, to, note.write())]).await.map(|it| *it[0].verdict())
+    };
+    let (first, second) = (by(2, operator, two), by(4, two, three));
+    assert_eq!(commit(1, obeyed(operator, 0), obeyed(two, 2), &first).await, Ok(Verdict::Done));
+    assert_eq!(commit(2, obeyed(two, 2), obeyed(three, 4), &second).await, Ok(Verdict::Done));
+    let (last, mut again) = (obeyed(three, 4), first.clone());
+    again.sign(three);
+    for number in 1..=3 {
+        for epoch in [2, 5] {
+            let told = commit(number, last, obeyed(two, epoch), &again).await;
+            assert!(matches!(told, Err(Fault::Statement(_))), "as of epoch {epoch}: {told:?}");
+        }
+        // As if the second had been followed at no epoch: that is not how things stand.
+        let told = commit(number, Obeyed { epoch: 0, ..last }, obeyed(two, 2), &again).await;
+        assert_eq!(told, Ok(Verdict::Refused(Refusal::Stale)));
+    }
+    for number in 1..=3 {
+        let (replica, mut seen) = (fleet.replica(number), None);
+        replica.confirm().await.unwrap();
+        replica.look(&mut |state| seen = state.obeyed().copied()).unwrap();
+        assert_eq!(seen, Some(last), "{number}");
+    }
+    // The next one of both is followed, through whomever it comes.
+    let next = by(5, three, two);
+    assert_eq!(commit(3, last, obeyed(two, 5), &next).await, Ok(Verdict::Done));
 }
 
 /// What openraft takes to match, because it is committed, is no way around the statements.

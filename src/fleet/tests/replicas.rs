@@ -6,7 +6,7 @@ use super::Fleet;
 use crate::error::Fault;
 use crate::fleet::MESSAGE_MAX;
 use crate::journal::tests::{charge, enrol, id};
-use crate::ledger::{Command, Signers, State, Verdict};
+use crate::ledger::{Command, Obeyed, Signers, State, Verdict};
 use crate::limits::STATEMENT_MAX;
 
 fn encoded(replica: &crate::fleet::Replica) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn gone(replica: &crate::fleet::Replica) -> Option<u64> {
 
 /// A long command that is refused, and in the log all the same.
 fn refused() -> Command {
-    let nobody = Box::new(Signers { auditor: [7; 32], operator: [8; 32] });
+    let nobody = Box::new(Obeyed::first(Signers { auditor: [7; 32], operator: [8; 32] }));
     Command::Signers { from: nobody.clone(), to: nobody, bundle: vec![0; STATEMENT_MAX] }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::error::Fault;
-use crate::ledger::Signers;
+use crate::ledger::{Obeyed, Signers};
 use crate::limits::UNKNOWN_KEEP_S;
 use crate::wire::{Reader, Writer};
 
@@ -448,10 +448,10 @@ fn a_statement_of_members_follows_the_one_before() {
 fn signers_are_followed_by_those_that_a_bundle_of_theirs_names() {
     let first = Signers { auditor: [1; 32], operator: [2; 32] };
     let mut world = World::new(&real, Policy { signers: Some(first), ..policy(3, 9) });
-    let next = Signers { auditor: [3; 32], ..first };
-    let turn = |from, to| Command::Signers { from: Box::new(from), to: Box::new(to), bundle: b"a bundle".to_vec() };
+    let (first, next) = (Obeyed::first(first), Obeyed { signers: Signers { auditor: [3; 32], ..first }, epoch: 2 });
     assert!(world.refuses(&turn(next, first), Refusal::Stale), "not those before");
-    assert!(world.refuses(&turn(first, Signers { auditor: [2; 32], ..first }), Refusal::Malformed), "one key twice");
+    let twice = Signers { auditor: [2; 32], ..first.signers };
+    assert!(world.refuses(&turn(first, Obeyed { signers: twice, epoch: 2 }), Refusal::Malformed), "one key twice");
     let huge = Command::Signers {
         from: Box::new(first),
         to: Box::new(next),
@@ -459,11 +459,41 @@ fn signers_are_followed_by_those_that_a_bundle_of_theirs_names() {
     };
     assert!(world.refuses(&huge, Refusal::Malformed));
     assert_eq!(world.apply(&turn(first, next)), Verdict::Done);
-    assert_eq!(world.state.signers(), Some(&next));
+    assert_eq!((world.state.signers(), world.state.obeyed()), (Some(&next.signers), Some(&next)));
     assert!(world.refuses(&turn(first, next), Refusal::Stale), "applied twice");
     // Where nobody's statements are obeyed, nobody's bundle makes that otherwise.
     let mut world = World::new(&real, policy(3, 9));
     assert!(world.refuses(&turn(first, next), Refusal::Stale));
+}
+
+#[test]
+fn t3_the_ledger_takes_no_signers_of_an_epoch_that_is_not_higher() {
+    let first = Signers { auditor: [1; 32], operator: [2; 32] };
+    let mut world = World::new(&real, Policy { signers: Some(first), ..policy(3, 9) });
+    let of = |operator: u8, epoch| Obeyed { signers: Signers { operator: [operator; 32], ..first }, epoch };
+    // Those of the policy are of epoch 0, before every bundle.
+    assert_eq!(world.state.obeyed(), Some(&of(2, 0)));
+    assert!(world.refuses(&turn(of(2, 0), of(3, 0)), Refusal::Malformed));
+    assert!(world.refuses(&turn(of(2, 1), of(3, 2)), Refusal::Stale), "the same keys, of another epoch");
+    assert_eq!(world.apply(&turn(of(2, 0), of(3, 4))), Verdict::Done);
+    let (before, globals) = (of(3, 4), world.state.encode_globals());
+    for epoch in [0, 1, 3, 4] {
+        assert!(world.refuses(&turn(before, of(2, epoch)), Refusal::Malformed), "back, by epoch {epoch}");
+        assert!(world.refuses(&turn(before, of(9, epoch)), Refusal::Malformed), "on, by epoch {epoch}");
+    }
+    assert_eq!(world.state.encode_globals(), globals, "nothing has changed");
+    // By a higher one a key may come back: then both have named it again. Epochs may be left out.
+    assert_eq!(world.apply(&turn(before, of(2, 5))), Verdict::Done);
+    assert!(world.refuses(&turn(of(2, 0), of(3, 4)), Refusal::Stale), "the first turn once more, from the same keys");
+    assert_eq!(world.apply(&turn(of(2, 5), of(3, u32::MAX))), Verdict::Done);
+    assert!(world.refuses(&turn(of(3, u32::MAX), of(2, u32::MAX)), Refusal::Malformed), "there is none after the last");
+    // A checkpoint has the epoch, too.
+    let again = State::decode_globals(&world.state.encode_globals()).unwrap();
+    assert_eq!(again.obeyed(), Some(&of(3, u32::MAX)));
+}
+
+fn turn(from: Obeyed, to: Obeyed) -> Command {
+    Command::Signers { from: Box::new(from), to: Box::new(to), bundle: b"a bundle".to_vec() }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::account::AccountId;
 use crate::error::Fault;
-use crate::ledger::Signers;
+use crate::ledger::{Obeyed, Signers};
 
 fn signers() -> Signers {
     Signers { auditor: *auditor().verifying_key().as_bytes(), operator: *operator().verifying_key().as_bytes() }
@@ -91,11 +91,21 @@ fn a_statement_has_one_text() {
     assert!(Statement { fleet: [7; 32], order }.note().is_err());
 }
 
+/// Those of these keys, whom a bundle of this epoch has named.
+fn obeyed(auditor: &SigningKey, operator: &SigningKey, epoch: u32) -> Obeyed {
+    let bytes = |key: &SigningKey| *key.verifying_key().as_bytes();
+    Obeyed { signers: Signers { auditor: bytes(auditor), operator: bytes(operator) }, epoch }
+}
+
+fn rolled_back<T>(found: u32, least: u32) -> Result<T, Rejection> {
+    Err(Rejection::RolledBack { found, least })
+}
+
 #[test]
 fn t3_signers_are_followed_by_those_that_their_bundle_names() {
     let (new_auditor, new_operator) = (key("auditor.example", 11), key("operator.example", 12));
-    let fleet = [7; 32];
-    assert_eq!(next_signers(&signed(&second()), &fleet, &signers()), Ok(None), "it names none");
+    let (fleet, first) = ([7; 32], Obeyed::first(signers()));
+    assert_eq!(next_signers(&signed(&second()), &fleet, &first), Ok(None), "it names none");
     let named = Bundle {
         next_auditor: Some(new_auditor.verifying_key()),
         next_operator: Some(new_operator.verifying_key()),
@@ -103,54 +113,103 @@ fn t3_signers_are_followed_by_those_that_their_bundle_names() {
     };
     let mut note = signed(&named);
     note.sign(&new_auditor);
-    assert_eq!(next_signers(&note, &fleet, &signers()), Err(Rejection::NewKeyUnsigned("operator")));
+    assert_eq!(next_signers(&note, &fleet, &first), Err(Rejection::NewKeyUnsigned("operator")));
     note.sign(&new_operator);
-    let next = Signers {
-        auditor: *new_auditor.verifying_key().as_bytes(),
-        operator: *new_operator.verifying_key().as_bytes(),
-    };
-    assert_eq!(next_signers(&note, &fleet, &signers()), Ok(Some(next)));
-    assert_eq!(next_signers(&note, &[8; 32], &signers()), Err(Rejection::WrongFleet));
+    let next = obeyed(&new_auditor, &new_operator, 2);
+    assert_eq!(next_signers(&note, &fleet, &first), Ok(Some(next)));
+    assert_eq!(next_signers(&note, &[8; 32], &first), Err(Rejection::WrongFleet));
     assert_eq!(next_signers(&note, &fleet, &next), Ok(None), "it is the present ones who have signed");
     // And these by those that theirs names.
     let third_operator = key("operator.example", 13);
     let third = Bundle { next_operator: Some(third_operator.verifying_key()), ..bundle(3, Some(&note)) };
     let mut third = third.signed(&new_auditor, &new_operator).unwrap();
     third.sign(&third_operator);
-    let last = Signers { operator: *third_operator.verifying_key().as_bytes(), ..next };
+    let last = obeyed(&new_auditor, &third_operator, 3);
     assert_eq!(next_signers(&third, &fleet, &next), Ok(Some(last)));
-    assert_eq!(next_signers(&third, &fleet, &signers()), Err(Rejection::SignatureMissing("auditor")), "none left out");
+    assert_eq!(next_signers(&third, &fleet, &first), Err(Rejection::SignatureMissing("auditor")), "none left out");
     let same = Bundle { next_operator: Some(auditor().verifying_key()), ..second() };
-    assert_eq!(next_signers(&signed(&same), &fleet, &signers()), Err(Rejection::OneKeyTwice));
+    assert_eq!(next_signers(&signed(&same), &fleet, &first), Err(Rejection::OneKeyTwice));
     let stranger = named.signed(&auditor(), &key("operator.example", 66)).unwrap();
-    assert_eq!(next_signers(&stranger, &fleet, &signers()), Err(Rejection::SignatureMissing("operator")));
+    assert_eq!(next_signers(&stranger, &fleet, &first), Err(Rejection::SignatureMissing("operator")));
 }
 
-/// What [`next_signers`] says of bundles without an epoch: who can bring back which key, and who cannot.
+/// A bundle by which the operator's key turns, signed by those that hold and by the new one.
+fn turns(epoch: u32, auditor: &SigningKey, from: &SigningKey, to: &SigningKey) -> Note {
+    let named = Bundle { next_operator: Some(to.verifying_key()), ..bundle(epoch, None) };
+    let mut note = named.signed(auditor, from).unwrap();
+    note.sign(to);
+    note
+}
+
+fn with_line_of(note: &Note, key: &SigningKey) -> Note {
+    let mut note = note.clone();
+    note.sign(key);
+    note
+}
+
 #[test]
-fn t3_one_signer_alone_brings_back_no_key_but_one_of_its_own_that_both_have_named() {
+fn t3_one_signer_alone_brings_back_no_key() {
+    let fleet = [7; 32];
     let operators = [operator(), key("operator.example", 12), key("operator.example", 13)];
-    let bytes = |key: &SigningKey| *key.verifying_key().as_bytes();
-    let names = |from: usize, auditor: &SigningKey| {
-        let next_operator = Some(operators[from + 1].verifying_key());
-        let mut note = Bundle { next_operator, ..second() }.signed(auditor, &operators[from]).unwrap();
-        note.sign(&operators[from + 1]);
-        note
-    };
-    let (first, second) = (names(0, &auditor()), names(1, &auditor()));
-    let obeyed = |operator: usize| Signers { operator: bytes(&operators[operator]), ..signers() };
-    assert_eq!(next_signers(&first, &[7; 32], &obeyed(0)), Ok(Some(obeyed(1))));
-    assert_eq!(next_signers(&second, &[7; 32], &obeyed(1)), Ok(Some(obeyed(2))));
-    // Said again as it was, an older one is nothing.
-    assert_eq!(next_signers(&first, &[7; 32], &obeyed(2)), Err(Rejection::SignatureMissing("operator")));
-    assert_eq!(next_signers(&second, &[7; 32], &obeyed(2)), Ok(None));
-    // The line of a present key makes it one that both have signed: the second key, which the auditor has agreed to, and not
-    // the first, which nobody has named.
-    let mut again = first.clone();
-    again.sign(&operators[2]);
-    assert_eq!(next_signers(&again, &[7; 32], &obeyed(2)), Ok(Some(obeyed(1))));
-    // Not so where the auditor's key has turned since.
-    let auditor = bytes(&key("auditor.example", 11));
-    let turned = Signers { auditor, ..obeyed(2) };
-    assert_eq!(next_signers(&again, &[7; 32], &turned), Err(Rejection::SignatureMissing("auditor")));
+    let [one, two, three] = &operators;
+    let (first, second) = (turns(2, &auditor(), one, two), turns(4, &auditor(), two, three));
+    let at = |operator: &SigningKey, epoch| obeyed(&auditor(), operator, epoch);
+    assert_eq!(next_signers(&first, &fleet, &at(one, 0)), Ok(Some(at(two, 2))));
+    assert_eq!(next_signers(&second, &fleet, &at(two, 2)), Ok(Some(at(three, 4))));
+    let last = at(three, 4);
+    // Said again as they were: the older is not even signed by the present key; the last is nothing to follow.
+    assert_eq!(next_signers(&first, &fleet, &last), Err(Rejection::SignatureMissing("operator")));
+    assert_eq!(next_signers(&second, &fleet, &last), Ok(None));
+    // With the line of the present key the older is one that both present keys have signed, and is refused all the same.
+    let again = with_line_of(&first, three);
+    assert_eq!(next_signers(&again, &fleet, &last), rolled_back(2, 4));
+    // The control: without the epoch it would be followed, back to the second key.
+    let forgetful = Obeyed { epoch: 0, ..last };
+    assert_eq!(next_signers(&again, &fleet, &forgetful), Ok(Some(at(two, 2))));
+    // So is every other of an epoch that is not higher: one of that very epoch, and one that names none.
+    let fork = with_line_of(&turns(4, &auditor(), two, one), three);
+    assert_eq!(next_signers(&fork, &fleet, &last), rolled_back(4, 5));
+    let none = |epoch| bundle(epoch, None).signed(&auditor(), three).unwrap();
+    assert_eq!(next_signers(&none(3), &fleet, &last), rolled_back(3, 4));
+    let end = at(three, u32::MAX);
+    assert_eq!(next_signers(&turns(u32::MAX, &auditor(), three, one), &fleet, &end), rolled_back(u32::MAX, u32::MAX));
+    // What both say from here on is followed, a key of before among it, and epochs may be left out.
+    assert_eq!(next_signers(&turns(5, &auditor(), three, one), &fleet, &last), Ok(Some(at(one, 5))));
+    assert_eq!(next_signers(&turns(9, &auditor(), three, two), &fleet, &last), Ok(Some(at(two, 9))));
+}
+
+/// What names none does not raise the epoch: else the holder of a key that was replaced, but not yet here, would keep it so.
+#[test]
+fn t3_a_bundle_that_names_none_stands_in_the_way_of_no_other() {
+    let (two, fleet) = (key("operator.example", 12), [7; 32]);
+    let (first, turn) = (Obeyed::first(signers()), turns(2, &auditor(), &operator(), &two));
+    // A later one, by the key that the operator has had since; the key of before has signed that too.
+    let later = bundle(6, None).signed(&auditor(), &two).unwrap();
+    assert_eq!(next_signers(&later, &fleet, &first), Err(Rejection::SignatureMissing("operator")));
+    assert_eq!(next_signers(&with_line_of(&later, &operator()), &fleet, &first), Ok(None), "nothing to follow");
+    assert_eq!(next_signers(&turn, &fleet, &first), Ok(Some(obeyed(&auditor(), &two, 2))));
+}
+
+/// The limit of bundles that may be left out: see [`next_signers`].
+#[test]
+fn t3_a_key_replaced_elsewhere_stays_until_its_holder_and_the_other_name_another() {
+    let (next_auditor, two, three) =
+        (key("auditor.example", 11), key("operator.example", 12), key("operator.example", 13));
+    let fleet = [7; 32];
+    let turn = turns(2, &auditor(), &operator(), &two);
+    let later = Bundle { next_auditor: Some(next_auditor.verifying_key()), ..bundle(3, None) };
+    let mut later = later.signed(&auditor(), &two).unwrap();
+    later.sign(&next_auditor);
+    // Who followed each in its turn cannot be led astray by the key of before.
+    let followed = obeyed(&auditor(), &two, 2);
+    let led = with_line_of(&later, &operator());
+    assert_eq!(next_signers(&led, &fleet, &followed), Ok(Some(obeyed(&next_auditor, &two, 3))));
+    // Who did not follow the first keeps that key,
+    let astray = obeyed(&next_auditor, &operator(), 3);
+    assert_eq!(next_signers(&led, &fleet, &Obeyed::first(signers())), Ok(Some(astray)));
+    let late = with_line_of(&turn, &next_auditor);
+    assert_eq!(next_signers(&late, &fleet, &astray), rolled_back(2, 3));
+    // until one that it signs too names another: it must not be gone before the first is followed.
+    let mended = turns(4, &next_auditor, &operator(), &three);
+    assert_eq!(next_signers(&mended, &fleet, &astray), Ok(Some(obeyed(&next_auditor, &three, 4))));
 }

@@ -116,23 +116,28 @@ fn v16_no_ticket_of_before_a_restore_is_good_after_it() {
     assert_eq!(eve.ask(&vault, &finish.request()), Ok(Reply::Enrolled { generation: 1 }));
 }
 
-#[test]
-fn t10_signers_turn_by_their_bundle() {
-    let (auditor, operator, next) = (key("auditor", 1), key("operator", 2), key("auditor", 3));
-    let policy = Policy { signers: Some(signers(&auditor, &operator)), ..Policy::development() };
-    let (vault, _) = vault_with(policy);
-    let bundle = Bundle {
+/// A bundle of a vault's fleet that names no other signers.
+fn bundle(vault: &Vault, epoch: u32) -> Bundle {
+    Bundle {
         namespace: "example.org/backup".to_owned(),
         fleet: *vault.fleet(),
-        epoch: 2,
+        epoch,
         not_before_s: 0,
         not_after_s: 1,
         previous: [0; 32],
         artifact: [0; 32],
         evidence: [0; 32],
-        next_auditor: Some(next.verifying_key()),
+        next_auditor: None,
         next_operator: None,
-    };
+    }
+}
+
+#[test]
+fn t10_signers_turn_by_their_bundle() {
+    let (auditor, operator, next) = (key("auditor", 1), key("operator", 2), key("auditor", 3));
+    let policy = Policy { signers: Some(signers(&auditor, &operator)), ..Policy::development() };
+    let (vault, _) = vault_with(policy);
+    let bundle = Bundle { next_auditor: Some(next.verifying_key()), ..bundle(&vault, 2) };
     let mut note = bundle.signed(&auditor, &operator).unwrap();
     assert!(matches!(vault.follow_signers(&note), Err(Fault::Key(_))), "the new key has not signed");
     note.sign(&next);
@@ -147,4 +152,41 @@ fn t10_signers_turn_by_their_bundle() {
     assert_eq!(vault.signers(), Ok(signers(&next, &operator)), "said again it changes nothing");
     let older = bundle.signed(&auditor, &operator).unwrap();
     assert!(matches!(vault.follow_signers(&older), Err(Fault::Key(_))), "by those before alone");
+}
+
+#[test]
+fn t3_a_vault_goes_back_to_no_key_by_an_older_bundle() {
+    let auditor = key("auditor", 1);
+    let [one, two, three, four] = [2, 3, 4, 5].map(|seed| key("operator", seed));
+    let policy = Policy { signers: Some(signers(&auditor, &one)), ..Policy::development() };
+    let (vault, _) = vault_with(policy);
+    let turn = |epoch, from: &SigningKey, to: &SigningKey| {
+        let named = Bundle { next_operator: Some(to.verifying_key()), ..bundle(&vault, epoch) };
+        let mut note = named.signed(&auditor, from).unwrap();
+        note.sign(to);
+        note
+    };
+    let (first, second) = (turn(2, &one, &two), turn(4, &two, &three));
+    vault.follow_signers(&first).unwrap();
+    vault.follow_signers(&second).unwrap();
+    let state = || {
+        let mut state = Vec::new();
+        vault.journal.look(&mut |it| state = it.encode()).unwrap();
+        state
+    };
+    // Whoever has the operator's present key, and nothing of the auditor's, signs what both have signed before.
+    let (before, mut again) = (state(), first.clone());
+    again.sign(&three);
+    let refused = vault.follow_signers(&again).unwrap_err();
+    assert!(matches!(&refused, Fault::Key(why) if why.contains("epoch 2 is rolled back")), "{refused}");
+    // Nor is what names none, or the last once more, anything to follow.
+    for same in [&second, &bundle(&vault, 5).signed(&auditor, &three).unwrap()] {
+        vault.follow_signers(same).unwrap();
+    }
+    assert_eq!(state(), before, "nothing has changed");
+    obeyed(&vault, Order::Restore { number: 1 }, [&auditor, &three]).unwrap();
+    assert!(matches!(obeyed(&vault, Order::Restore { number: 2 }, [&auditor, &two]), Err(Fault::Key(_))));
+    // The next one of both is followed.
+    vault.follow_signers(&turn(5, &three, &four)).unwrap();
+    assert_eq!(vault.signers(), Ok(signers(&auditor, &four)));
 }

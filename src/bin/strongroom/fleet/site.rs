@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use strongroom::error::Fault;
 use strongroom::fleet::{self, Backup, Fleet, LinkKey, Links, Replica, Settings, Survey, Tls};
 use strongroom::journal::{Anchor, FileAnchor, SystemClock};
-use strongroom::ledger::{RootKind, Signers};
+use strongroom::ledger::{Obeyed, RootKind, Signers};
 use strongroom::secret::Secret;
 use strongroom::session::{PUBLIC_KEY_LEN, Recipient};
 use strongroom::transparency::{FleetKeys, Member, Note, Order, Statement, next_signers};
@@ -268,11 +268,12 @@ impl Site {
 
 /// Whom a fleet obeys after these bundles, which have named others since the ceremony.
 fn signers_since(fleet: &[u8; 32], ceremony: Option<Signers>, bundles: &[Note]) -> Outcome<Option<Signers>> {
-    bundles.iter().try_fold(ceremony, |signers, bundle| {
-        let signers = signers.ok_or("the policy names no signers, whom a bundle could replace")?;
-        let next = next_signers(bundle, fleet, &signers)?;
-        Ok(Some(next.ok_or("a bundle names no other signers; give those alone that do")?))
-    })
+    let last = bundles.iter().try_fold(ceremony.map(Obeyed::first), |obeyed, bundle| {
+        let obeyed = obeyed.ok_or("the policy names no signers, whom a bundle could replace")?;
+        let next = next_signers(bundle, fleet, &obeyed)?;
+        Outcome::Ok(Some(next.ok_or("a bundle names no other signers; give those alone that do")?))
+    })?;
+    Ok(last.map(|it| it.signers))
 }
 
 fn places(folder: &Path) -> Outcome<(MemberRoot, Box<FileKeyStore>)> {
