@@ -151,7 +151,7 @@ impl Scalar {
 
     /// Takes a canonical encoding.
     fn not_zero(bytes: [u8; ELEMENT_LEN]) -> Option<Self> {
-        let zero = bytes.ct_eq(&[0; ELEMENT_LEN]);
+        let zero = bytes.iter().fold(0, |any, byte| any | byte).ct_eq(&0);
         if declassified(zero, Reason::NotZero) { None } else { Some(Scalar(Secret::new(bytes))) }
     }
 }
