@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::{Source, declared, text, value};
 
 /// What no step runs, and why. Clippy compiles all of it.
-pub(crate) const NOT_RUN: [(&str, &str); 5] = [
-    ("test timing", "statistics of time want a machine that is left alone"),
+pub(crate) const NOT_RUN: [(&str, &str); 4] = [
     ("test whole_fleet", "has cargo run what the step `fleet` runs by itself"),
     ("example http_server", "waits for people until it is interrupted; tests/person goes through its front-end"),
     ("example load", "measures a server that runs beside it, for minutes"),
