@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
 use redb::StorageBackend;
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+use tokio::time::Instant;
 
 use super::consensus::{
     Consensus, Entry, Membership, Origin, Proposal, RaftLogId, StorageError, StoredMembership, from_raft,
@@ -27,6 +29,7 @@ use crate::journal::carried::{Incoming, Outgoing, Proven};
 use crate::journal::changed::Changed;
 use crate::journal::checkpoint::{self, Base, Cut};
 use crate::journal::kept::Kept;
+use crate::journal::pace::Pace;
 use crate::journal::row::{Keys, first_half, read_commands};
 use crate::journal::store::{Store, shielded};
 use crate::journal::{Committed, Leader, LogId};
@@ -129,6 +132,7 @@ struct Shared {
     /// The last row applied.
     applied: watch::Sender<Option<LogId>>,
     closing: AtomicBool,
+    pace: Pace,
 }
 
 type Meta = SnapshotMeta<u64, Address>;
@@ -203,6 +207,7 @@ impl Machine {
             waiting: Mutex::new(None),
             applied,
             closing: AtomicBool::new(false),
+            pace: Pace::default(),
         })))
     }
 
@@ -415,6 +420,11 @@ impl Machine {
         Ok(Place { id, chain })
     }
 
+    /// How long a row of so many bytes waits before it goes to the log, where `most` call for a checkpoint ([`Pace`]).
+    pub(super) fn wait_before(&self, row: u64, most: u64) -> Result<Option<Duration>, Fault> {
+        Ok(self.0.pace.before(Instant::now().into_std(), row, self.0.log.bytes()?, most))
+    }
+
     /// The checkpoint in the file.
     fn last_checkpoint(&self) -> Result<Option<(Meta, Outgoing)>, Fault> {
         let Some(outgoing) = self.0.kept.outgoing()? else { return Ok(None) };
@@ -436,7 +446,7 @@ impl Machine {
 
     /// Where the next checkpoint is to stand, if one can be written now, and rows have been applied since the last.
     fn cut(&self) -> Result<Option<Begun>, Fault> {
-        let Shared { log, kept, book, base, turn, writing, applied, closing, .. } = &*self.0;
+        let Shared { log, kept, book, base, turn, writing, applied, closing, pace, .. } = &*self.0;
         let Ok(turn) = Arc::clone(turn).try_lock_owned() else { return Ok(None) };
         let Ok(writing) = Arc::clone(writing).try_lock_owned() else { return Ok(None) };
         // It would be given up, and a second cut loses what the first had: readers go on until the end.
@@ -453,9 +463,10 @@ impl Machine {
         let Some(chain) = log.chain_at(&last)? else {
             return Err(Fault::Damaged("the last row applied is not in the log".to_owned()));
         };
-        let bytes = log.bytes()?;
         let cut = kept.cut(last, chain, book.encode())?;
-        Ok(Some(Begun { cut, place: Place { id: last, chain }, bytes, base, turns: [turn, writing] }))
+        log.cut()?;
+        pace.begin(Instant::now().into_std());
+        Ok(Some(Begun { cut, place: Place { id: last, chain }, base, turns: [turn, writing] }))
     }
 
     fn settle<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StorageError> {
@@ -497,8 +508,6 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fault> {
 struct Begun {
     cut: Cut,
     place: Place,
-    /// Of the rows behind the one before it.
-    bytes: u64,
     /// The one before it.
     base: Base,
     turns: [Turn; 2],
@@ -512,18 +521,20 @@ pub(super) struct Builder {
 
 impl RaftSnapshotBuilder<Consensus> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Consensus>, StorageError> {
-        let Shared { log, kept, base, closing, .. } = &*self.machine.0;
+        let Shared { log, kept, base, closing, pace, .. } = &*self.machine.0;
+        let reach = |part| pace.reach(Instant::now().into_std(), part);
         let begun = std::mem::replace(&mut self.begun, Ok(None));
         let written = super::blocking(|| {
             self.machine.settle(|| {
-                let Some(Begun { cut, place, bytes, base: before, turns }) = begun? else { return Ok(None) };
+                let Some(Begun { cut, place, base: before, turns }) = begun? else { return Ok(None) };
                 let book = Book::decode(&cut.beside)?;
-                let (next, snapshot) = match kept.write(log.keys(), &before, cut, closing, |_| ()) {
+                let (next, snapshot) = match kept.write(log.keys(), &before, cut, closing, reach) {
                     // Nothing failed, and what was written of it is as if it had never been begun.
                     Err(_) if closing.load(Ordering::Relaxed) => return Ok(None),
                     done => done?,
                 };
-                log.checkpointed(place, next.root, bytes)?;
+                log.checkpointed(place, next.root)?;
+                pace.end(Instant::now().into_std());
                 kept.turn_to(snapshot)?;
                 let meta = meta_of(&next, &book);
                 *lock(base)? = next;

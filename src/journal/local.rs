@@ -31,7 +31,7 @@ use super::kept::Kept;
 use super::latch::{Latch, check_kind};
 use super::line::{Batch, Line};
 use super::log::{self, Tail};
-use super::pace::{Pace, SLOW};
+use super::pace::Pace;
 use super::row::{Draft, Keys};
 use super::store::{CHECKPOINT_FILE, LOG_FILE, Paced, Store, backend, folder_fault, shielded};
 use super::{Committed, Journal};
@@ -42,9 +42,6 @@ use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
 use crate::wrap::Sealed;
 
-/// So many times the size that calls for a checkpoint the log may grow to while one is written; then batches wait until
-/// it is. They wait a little each before it comes to that ([`Pace`]).
-const BACKLOG: u64 = 4;
 /// Between two transactions that take rows out of the log, so that batches get their turn.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -419,18 +416,21 @@ impl Journal for Local {
         drop(turn);
         let most = self.shared.checkpoint_bytes();
         // The row is durable whatever becomes of the checkpoint; the next call hears of a failure.
-        let full = most.saturating_mul(BACKLOG);
-        if bytes >= full {
-            self.shared.checkpoint(full).ok();
-        } else if bytes >= most
-            && let Some(ask) = &self.ask
-        {
-            // Where one is asked for already, that one will do.
-            ask.try_send(()).ok();
-            if bytes >= most.saturating_mul(SLOW) {
-                let wait = self.shared.pace.wait(Instant::now(), row, full - bytes);
-                metrics::histogram!("strongroom_slowed_seconds").record(wait);
-                thread::sleep(wait);
+        match self.shared.pace.after(Instant::now(), row, bytes, most) {
+            None => {
+                self.shared.checkpoint(bytes).ok();
+            }
+            Some(wait) => {
+                if bytes >= most
+                    && let Some(ask) = &self.ask
+                {
+                    // Where one is asked for already, that one will do.
+                    ask.try_send(()).ok();
+                }
+                if !wait.is_zero() {
+                    metrics::histogram!("strongroom_slowed_seconds").record(wait);
+                    thread::sleep(wait);
+                }
             }
         }
         Ok(receipts)

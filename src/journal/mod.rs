@@ -34,7 +34,7 @@ mod local;
 mod log;
 mod memory;
 #[cfg(feature = "local")]
-mod pace;
+pub(crate) mod pace;
 pub(crate) mod row;
 #[cfg(feature = "local")]
 pub(crate) mod store;

@@ -3,12 +3,15 @@
 //! What has changed since the last checkpoint is kept in memory and in the log, so neither may outgrow the writing of
 //! checkpoints for long. Once the log is [`SLOW`] times as large as calls for a checkpoint, each row is followed by a
 //! wait in proportion to its size, such that the log is full no sooner than the checkpoint that is being written is done.
+//! A journal of its own has its writers wait after their row, the leader of a fleet has members wait before theirs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many times the size that calls for a checkpoint the log may grow to before rows are followed by waits.
-pub(super) const SLOW: u64 = 2;
+const SLOW: u64 = 2;
+/// So many times that size it may grow to while one is written; then rows wait until it is.
+const BACKLOG: u64 = 4;
 /// The part of its rows that is taken to be written at the beginning of a checkpoint, where none is.
 const FIRST: f64 = 0.001;
 /// The part of a checkpoint's time that its commit is taken to need, where none was written before.
@@ -18,7 +21,7 @@ const LATE: f64 = 0.2;
 
 /// How far the checkpoint that is being written has come.
 #[derive(Default)]
-pub(super) struct Pace(Mutex<Course>);
+pub(crate) struct Pace(Mutex<Course>);
 
 #[derive(Default)]
 struct Course {
@@ -40,12 +43,12 @@ struct Written {
 
 impl Pace {
     /// A checkpoint is begun.
-    pub(super) fn begin(&self, now: Instant) {
+    pub(crate) fn begin(&self, now: Instant) {
         self.course().written = Some(Written { begun: now, part: 0.0, rows: None });
     }
 
     /// So large a part of its rows is written; after all of them comes the commit.
-    pub(super) fn reach(&self, now: Instant, part: f64) {
+    pub(crate) fn reach(&self, now: Instant, part: f64) {
         if let Some(written) = &mut self.course().written {
             written.part = part;
             written.rows = (part >= 1.0).then(|| now - written.begun);
@@ -53,7 +56,7 @@ impl Pace {
     }
 
     /// It is there.
-    pub(super) fn end(&self, now: Instant) {
+    pub(crate) fn end(&self, now: Instant) {
         let mut course = self.course();
         if let Some(Written { begun, rows: Some(rows), .. }) = course.written.take() {
             course.commit = Some(1.0 - rows.as_secs_f64() / (now - begun).as_secs_f64().max(f64::MIN_POSITIVE));
@@ -61,21 +64,54 @@ impl Pace {
         course.until = None;
     }
 
-    /// How long who has written a row of so many bytes waits, where `room` bytes more fit the log.
-    pub(super) fn wait(&self, now: Instant, row: u64, room: u64) -> Duration {
+    /// How long who has written a row of so many bytes waits, where so many are in the log and `most` call for a
+    /// checkpoint; `None` if it waits for the checkpoint itself.
+    pub(super) fn after(&self, now: Instant, row: u64, bytes: u64, most: u64) -> Option<Duration> {
+        let full = most.saturating_mul(BACKLOG);
+        if bytes >= full {
+            return None;
+        }
+        Some(if bytes < most.saturating_mul(SLOW) {
+            Duration::ZERO
+        } else {
+            self.course().wait(now, row, full - bytes)
+        })
+    }
+
+    /// How long a row of so many bytes waits before it is written; `None` if it may be now, and the next ones wait for it.
+    /// Whoever waits asks again.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn before(&self, now: Instant, row: u64, bytes: u64, most: u64) -> Option<Duration> {
+        let full = most.saturating_mul(BACKLOG);
+        if bytes >= full {
+            return Some(Duration::MAX);
+        }
         let mut course = self.course();
-        // Where one is asked for and not begun, it will be in a moment.
-        let Some(written) = &course.written else { return Duration::ZERO };
-        let left = written.left(now, course.commit.unwrap_or(COMMIT));
-        let until = course.until.filter(|until| *until > now).unwrap_or(now);
-        let until = until + left.mul_f64((row as f64 / room.max(1) as f64).min(1.0));
-        course.until = Some(until);
-        until - now
+        if let Some(until) = course.until.filter(|until| *until > now) {
+            return Some(until - now);
+        }
+        if bytes >= most.saturating_mul(SLOW) {
+            course.wait(now, row, full - bytes);
+        }
+        None
     }
 
     /// Whole values only are put into it, so a panic elsewhere leaves it sound.
     fn course(&self) -> MutexGuard<'_, Course> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Course {
+    /// How long who has written a row of so many bytes waits, where `room` bytes more fit the log.
+    fn wait(&mut self, now: Instant, row: u64, room: u64) -> Duration {
+        // Where one is asked for and not begun, it will be in a moment.
+        let Some(written) = &self.written else { return Duration::ZERO };
+        let left = written.left(now, self.commit.unwrap_or(COMMIT));
+        let until = self.until.filter(|until| *until > now).unwrap_or(now);
+        let until = until + left.mul_f64((row as f64 / room.max(1) as f64).min(1.0));
+        self.until = Some(until);
+        until - now
     }
 }
 
@@ -118,10 +154,9 @@ mod tests {
                 } else {
                     pace.reach(begun + (end - begun).mul_f64(1.0 - commit), 1.0);
                 }
-                if log >= FULL {
-                    took = took.max(end - now);
-                } else if log >= SLOW * MOST {
-                    took += pace.wait(now, ROW, FULL - log);
+                match pace.after(now, ROW, log, MOST) {
+                    None => took = took.max(end - now),
+                    Some(wait) => took += wait,
                 }
             }
             now += took;
@@ -167,9 +202,9 @@ mod tests {
         pace.reach(begun + Duration::from_secs(5), 0.5);
         // All rows will have taken twenty seconds, and so will the commit; a tenth of the room is taken.
         let (now, wait) = (begun + Duration::from_secs(10), Duration::from_secs(3));
-        let told = |now, behind: u32| pace.wait(now, ROW, 10 * ROW).abs_diff(behind * wait) < wait / 1000;
+        let told = |now, behind: u32| pace.course().wait(now, ROW, 10 * ROW).abs_diff(behind * wait) < wait / 1000;
         assert!(told(now, 1) && told(now, 2), "the second waits behind the first");
         pace.end(now);
-        assert_eq!(pace.wait(now, ROW, 10 * ROW), Duration::ZERO, "it is written");
+        assert_eq!(pace.course().wait(now, ROW, 10 * ROW), Duration::ZERO, "it is written");
     }
 }

@@ -37,7 +37,7 @@
 //! | `strongroom_records_by_key` | gauge | live records by the number of the keys that made them, as of the last sweep |
 //! | `strongroom_records_by_epoch` | gauge | live records by the epoch that they are sealed under, as of the last sweep |
 //! | `strongroom_checkpoint_seconds` | histogram | writing a checkpoint, beside which commits go on |
-//! | `strongroom_slowed_seconds` | histogram | waits behind a commit, where checkpoints do not keep up with the log |
+//! | `strongroom_slowed_seconds` | histogram | waits for checkpoints that do not keep up with the log: behind a commit, before it at the leader of a fleet |
 
 #[cfg(feature = "fleet")]
 mod aside;

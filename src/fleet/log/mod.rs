@@ -223,18 +223,22 @@ impl Log {
         self.0.latch.close(Fault::Fork(format!("member {member} has another history of this fleet")))
     }
 
-    /// Size of the rows since the last checkpoint, in bytes.
+    /// Size of the rows since the last checkpoint was begun, in bytes.
     pub(super) fn bytes(&self) -> Result<u64, Fault> {
         Ok(self.tail()?.bytes)
     }
 
-    /// A checkpoint that stands at `base` is on the disk; when it was cut, so many bytes of rows were behind the one before.
-    pub(super) fn checkpointed(&self, base: Place, root: [u8; 32], bytes: u64) -> Result<(), Fault> {
+    /// The rows up to now are for the checkpoint that is begun.
+    pub(super) fn cut(&self) -> Result<(), Fault> {
+        self.tail()?.bytes = 0;
+        Ok(())
+    }
+
+    /// A checkpoint that stands at `base` is on the disk.
+    pub(super) fn checkpointed(&self, base: Place, root: [u8; 32]) -> Result<(), Fault> {
         let _disk = self.disk()?;
         self.0.latch.close_on(self.0.latch.advance_root(root))?;
-        let mut tail = self.tail()?;
-        tail.base = Some(base);
-        tail.bytes = tail.bytes.saturating_sub(bytes);
+        self.tail()?.base = Some(base);
         Ok(())
     }
 

@@ -246,6 +246,11 @@ impl Replica {
         if version > versions.spoken() {
             return Reply::Refused(Refused::Busy);
         }
+        match self.paced(content.len() as u64).await {
+            Ok(true) => {}
+            Ok(false) => return Reply::Refused(Refused::Busy),
+            Err(_) => return Reply::Refused(Refused::Stopped),
+        }
         let Ok(Some(time_s)) = clocks.date_s(*number, &voters) else { return Reply::Refused(Refused::Busy) };
         let proposal = Proposal { origin, time_s, version, count, content: Arc::clone(content) };
         // What does not parse would stop every replica that applies it.
@@ -261,6 +266,23 @@ impl Replica {
             Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_))) => Reply::Refused(Refused::Busy),
             Err(RaftError::Fatal(_)) => Reply::Refused(Refused::Stopped),
         }
+    }
+
+    /// Waits until a row of so many bytes may go to the log, which checkpoints here are to keep up with. Whether it may:
+    /// who would wait for longer asks again.
+    async fn paced(&self, row: u64) -> Result<bool, Fault> {
+        let Shared { machine, settings, .. } = &*self.0;
+        let begun = Instant::now();
+        while let Some(wait) = machine.wait_before(row, settings.checkpoint_bytes)? {
+            let left = settings.heartbeat.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let wait = wait.min(left);
+            metrics::histogram!("strongroom_slowed_seconds").record(wait);
+            tokio::time::sleep(wait).await;
+        }
+        Ok(true)
     }
 
     async fn receive(&self, from: u64, head: &[u8]) -> Reply {

@@ -23,7 +23,9 @@ pub struct Settings {
     pub election: Duration,
     /// After which a batch that is not known to be committed is given up: whoever asked repeats it. At most a day.
     pub patience: Duration,
-    /// Size of the log since the last checkpoint at which the next one is written, in bytes.
+    /// Size of the log since the last checkpoint at which the next one is written, in bytes; not 0. The leader holds rows
+    /// back once its own log is twice as large, and takes none while it is four times as large: no member's log and memory
+    /// outgrow checkpoints that are written as fast as the leader's.
     pub checkpoint_bytes: u64,
     /// Rows that stay in the log although a checkpoint has them: who is behind by no more gets rows, and not a checkpoint.
     pub rows_kept: u64,
@@ -51,6 +53,9 @@ impl Settings {
         if self.patience > PATIENCE_MAX {
             return Err(Fault::Limit("settings: nobody waits longer than a day".to_owned()));
         }
+        if self.checkpoint_bytes == 0 {
+            return Err(Fault::Limit("settings: a log of no bytes takes no row".to_owned()));
+        }
         let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
         let config = openraft::Config {
             cluster_name: "strongroom".to_owned(),
@@ -66,5 +71,24 @@ impl Settings {
             ..openraft::Config::default()
         };
         config.validate().map_err(|error| Fault::Limit(format!("settings: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_no_fleet_can_live_by_are_refused() {
+        assert!(Settings::default().consensus().is_ok());
+        let day = Settings { patience: PATIENCE_MAX, ..Settings::default() };
+        assert!(day.consensus().is_ok());
+        for bad in [
+            Settings { patience: PATIENCE_MAX + Duration::from_secs(1), ..day },
+            Settings { checkpoint_bytes: 0, ..day },
+            Settings { heartbeat: day.election, ..day },
+        ] {
+            assert!(matches!(bad.consensus(), Err(Fault::Limit(why)) if why.starts_with("settings: ")), "{bad:?}");
+        }
     }
 }

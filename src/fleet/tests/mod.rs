@@ -28,6 +28,7 @@ use super::version::{Head, NEWEST};
 use crate::error::Fault;
 use crate::journal::{Anchor, Clock, ManualClock, MemoryAnchor};
 use crate::ledger::{Command, Policy, Signers, Verdict};
+use crate::limits::CHECKPOINT_BYTES;
 use crate::secret::Secret;
 use crate::session::Recipient;
 use crate::transparency::{self, Note, Order, SigningKey, Statement};
@@ -106,6 +107,8 @@ pub(crate) struct Fleet {
     id: [u8; 32],
     /// What members read that are started from here on.
     newest: u8,
+    /// At which size of the log they write a checkpoint.
+    checkpoint_bytes: u64,
     places: BTreeMap<u64, Place>,
 }
 
@@ -189,7 +192,8 @@ impl Fleet {
     /// The same, by a clock, under this id.
     pub(crate) async fn by(count: u64, clock: Arc<dyn Clock>, id: [u8; 32]) -> Self {
         let statement = founding(id, count);
-        let mut fleet = Fleet { net: Arc::default(), clock, id, newest: NEWEST, places: BTreeMap::new() };
+        let (newest, checkpoint_bytes) = (NEWEST, CHECKPOINT_BYTES);
+        let mut fleet = Fleet { net: Arc::default(), clock, id, newest, checkpoint_bytes, places: BTreeMap::new() };
         for number in 1..=count {
             let place = Place::default();
             found_on(place.log.clone(), &policy(), &key(), &id, &statement).unwrap();
@@ -255,7 +259,7 @@ impl Fleet {
             anchor: Arc::clone(&place.anchor) as Arc<dyn Anchor>,
             clock: Arc::clone(&self.clock),
             links: Arc::new(Wire { net: Arc::clone(&self.net), from: number }),
-            settings: Settings { newest: self.newest, ..Settings::default() },
+            settings: Settings { newest: self.newest, checkpoint_bytes: self.checkpoint_bytes, ..Settings::default() },
         };
         let replica = Replica::open_on(place.log.clone(), place.checkpoint.clone(), member).await?;
         self.net.replicas.lock().unwrap().insert(number, replica);

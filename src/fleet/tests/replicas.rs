@@ -114,6 +114,45 @@ async fn fleet_checkpoint_that_takes_nothing_leaves_the_size_of_the_log() {
     assert_eq!(replica.log().bytes(), Ok(before));
 }
 
+/// Whoever proposes waits, at whichever member, and nothing is lost.
+#[tokio::test(start_paused = true)]
+async fn fleet_log_grows_no_further_than_checkpoints_are_written() {
+    const MOST: u64 = 4 * STATEMENT_MAX as u64;
+    const ROWS: u64 = 40;
+    let mut fleet = Fleet::of(3).await;
+    fleet.checkpoint_bytes = MOST;
+    for number in 1..=3 {
+        fleet.stop(number).await;
+        fleet.start(number).await.unwrap();
+    }
+    let leader = fleet.leader(None).await;
+    let begun = tokio::time::Instant::now();
+    let floods: Vec<_> = (1..=3)
+        .map(|number| {
+            let (replica, leading) = (fleet.replica(number), fleet.replica(leader));
+            tokio::spawn(async move {
+                let mut largest = 0;
+                for ordinal in 1..=ROWS {
+                    replica.commit(vec![charge(number as u8, ordinal as u8), refused()]).await.unwrap();
+                    largest = largest.max(leading.log().bytes().unwrap());
+                }
+                largest
+            })
+        })
+        .collect();
+    let mut largest = 0;
+    for flood in floods {
+        largest = largest.max(flood.await.unwrap());
+    }
+    let rows = 3 * ROWS * STATEMENT_MAX as u64;
+    assert!(rows > 6 * 4 * MOST, "the control: unchecked, the log would be larger");
+    // Each member may have a row on its way that was admitted before.
+    assert!(largest < 4 * MOST + 4 * STATEMENT_MAX as u64, "the log grew to {largest} bytes");
+    assert!(largest >= MOST, "the control: it came to be checked, {largest}");
+    println!("{rows} bytes in {:?}, the log at most {largest} bytes", begun.elapsed());
+    assert_eq!(fleet.leader(None).await, leader, "it led all the time");
+}
+
 /// What is told of rows that are gone is never told of rows that are there (V8).
 #[tokio::test(start_paused = true)]
 async fn fleet_member_that_stops_while_it_forgets_does_not_say_that_it_has() {
