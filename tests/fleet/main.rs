@@ -129,8 +129,9 @@ fn fleet_simulation_finds_what_is_planted() {
     }
     find(Planted::AnchorToo, 50, "runs on an older copy");
     find(Planted::Mistake(Mistake::OwnClock), 50, "ahead of every right clock");
-    // What is evaluated without a charge, or on a record that has been replaced, is seen by those who hold secrets too.
+    // What is evaluated without a charge, or on a record that has been replaced, is seen by those who hold secrets too: rarely,
+    // where receipts come ahead by a row alone.
     for mistake in [Mistake::ReceiptsAhead, Mistake::ReceiptsFirst] {
-        find(Planted::Mistake(mistake), 100, "owner ");
+        find(Planted::Mistake(mistake), 400, "owner ");
     }
 }
