@@ -429,10 +429,12 @@ struct Exchange<T> {
 struct Place<T> {
     outcome: Option<T>,
     waker: Option<Waker>,
+    /// Whether a thread sleeps until it is there. Waking nobody costs a system call too.
+    awaited: bool,
 }
 
 fn promise<T: Busy>() -> (Promise<T>, Answer<T>) {
-    let place = Mutex::new(Place { outcome: None, waker: None });
+    let place = Mutex::new(Place { outcome: None, waker: None, awaited: false });
     let exchange = Arc::new(Exchange { place, kept: Condvar::new(), wanted: AtomicBool::new(true) });
     (Promise(Some(Arc::clone(&exchange))), Answer(exchange))
 }
@@ -443,12 +445,14 @@ impl<T> Exchange<T> {
     }
 
     fn leave(&self, outcome: T) {
-        let waker = {
+        let (waker, awaited) = {
             let mut place = self.place();
             place.outcome = Some(outcome);
-            place.waker.take()
+            (place.waker.take(), place.awaited)
         };
-        self.kept.notify_one();
+        if awaited {
+            self.kept.notify_one();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -485,7 +489,10 @@ impl<T> Answer<T> {
         loop {
             match place.outcome.take() {
                 Some(outcome) => return outcome,
-                None => place = self.0.kept.wait(place).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    place.awaited = true;
+                    place = self.0.kept.wait(place).unwrap_or_else(PoisonError::into_inner);
+                }
             }
         }
     }
