@@ -42,7 +42,10 @@ pub(super) fn read_rows(store: &Store, keys: &Keys, policy: &Policy, tail: &mut 
         chain = next;
         newest = newest.max(version_of(&entry));
         tail.rows.push_back(Place { id: from_raft(&entry.log_id), chain });
-        tail.bytes += bytes.len() as u64 + ROW_OVERHEAD;
+        // Those that stay behind the checkpoint are not for the next.
+        if tail.base.is_none_or(|base| index > base.id.index) {
+            tail.bytes += bytes.len() as u64 + ROW_OVERHEAD;
+        }
         tail.keep(entry, bytes.len());
     }
     Ok(newest)

@@ -12,7 +12,7 @@ use crate::fleet::version::{NEWEST, Versions};
 use crate::journal::checkpoint::Base;
 use crate::journal::latch::Latch;
 use crate::journal::row::Keys;
-use crate::journal::{Anchored, Leader, LogId, MemoryAnchor};
+use crate::journal::{Anchor, Leader, LogId, MemoryAnchor};
 
 /// Whose log it is.
 const MEMBER: u64 = 1;
@@ -22,8 +22,14 @@ const LEADER: Leader = Leader { term: 1, member: MEMBER };
 fn begun() -> Log {
     let (file, keys) = (Kept::default(), Arc::new(Keys::new(&key())));
     Log::create(file.clone(), &keys, &policy(), Beginning::Joins(MEMBER, &addresses(1..=3))).unwrap();
-    let latch = Latch::new(Arc::new(MemoryAnchor::new()), Anchored::default());
-    Log::open(file, keys, &policy(), MEMBER, latch, &Base::default(), &Versions::new(NEWEST)).unwrap()
+    opened(&file, &Arc::default(), &Base::default())
+}
+
+/// The log in this file, beside this checkpoint.
+fn opened(file: &Kept, anchor: &Arc<MemoryAnchor>, base: &Base) -> Log {
+    let (keys, held) = (Arc::new(Keys::new(&key())), anchor.read().unwrap());
+    let latch = Latch::new(Arc::clone(anchor) as Arc<dyn Anchor>, held);
+    Log::open(file.clone(), keys, &policy(), MEMBER, latch, base, &Versions::new(NEWEST)).unwrap()
 }
 
 /// A batch of so many bytes.
@@ -62,4 +68,22 @@ async fn log_says_that_rows_are_gone_once_they_are() {
     log.installed(last, [1; 32]).unwrap();
     assert_eq!(log.gone(), Ok(Some(last.id)));
     assert!(log.entry(0).unwrap().is_none());
+}
+
+/// A leader that has just started takes as many rows as any other, however many it keeps for members that lag (`Pace`).
+#[tokio::test]
+async fn opened_log_counts_the_rows_behind_its_checkpoint_alone() {
+    let (file, anchor) = (Kept::default(), Arc::default());
+    Log::create(file.clone(), &Keys::new(&key()), &policy(), Beginning::Joins(MEMBER, &addresses(1..=3))).unwrap();
+    let mut log = opened(&file, &anchor, &Base::default());
+    log.blocking_append((0..7).map(|index| row(index, 1000)).collect::<Vec<_>>()).await.unwrap();
+    let (before, end) = (log.bytes().unwrap(), log.end().unwrap().unwrap());
+    let base = Base { last: Some(end.id), chain: end.chain, ..Base::default() };
+    log.blocking_append((7..10).map(|index| row(index, 1000)).collect::<Vec<_>>()).await.unwrap();
+    let all = log.bytes().unwrap();
+    drop(log);
+    assert_eq!(opened(&file, &anchor, &Base::default()).bytes(), Ok(all), "the control: without a checkpoint all count");
+    let log = opened(&file, &anchor, &base);
+    assert_eq!(log.bytes(), Ok(all - before));
+    assert!(log.entry(0).unwrap().is_some(), "and those before are there");
 }
