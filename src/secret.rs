@@ -53,8 +53,14 @@ impl<const N: usize> Secret<[u8; N]> {
 
     /// Compares in time that depends on `N` alone.
     pub fn ct_eq(&self, other: &[u8; N]) -> Choice {
-        self.0.ct_eq(other)
+        same(&self.0, other)
     }
+}
+
+/// Whether two are the same, in time that depends on `N` alone. `subtle` compares slices byte by byte, and hands each
+/// result on through memory; here it is asked once of all differences, which stay in registers.
+pub(crate) fn same<const N: usize>(one: &[u8; N], other: &[u8; N]) -> Choice {
+    one.iter().zip(other).fold(0, |any, (one, other)| any | (one ^ other)).ct_eq(&0)
 }
 
 /// The shapes that a [`Secret`] can have. Each is wiped as one slice: `zeroize` wipes an array byte by byte, which for a

@@ -5,9 +5,10 @@
 
 use sha2::block_api::compress512;
 use subtle::{Choice, ConditionallySelectable};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::tally;
+use crate::secret::Secret;
 
 pub(super) mod batch;
 mod lanes;
@@ -224,11 +225,11 @@ impl HmacKey {
         let pad = |block: &[u8; BLOCK_LEN], with: u8| {
             let mut padded = block.map(|byte| byte ^ with);
             let state = Midstate::new().after(&padded);
-            padded.zeroize();
+            padded.as_mut_slice().zeroize();
             state
         };
         let mac_key = HmacKey { inner: pad(&block, 0x36), outer: pad(&block, 0x5c) };
-        block.zeroize();
+        block.as_mut_slice().zeroize();
         mac_key
     }
 
@@ -240,8 +241,8 @@ impl HmacKey {
 
     /// HMAC-SHA-512 over the concatenation of `parts`.
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
-        let inner = Zeroizing::new(self.inner.digest(parts));
-        self.outer.digest(&[&*inner])
+        let inner = Secret::new(self.inner.digest(parts));
+        self.outer.digest(&[inner.expose()])
     }
 
     /// HKDF-Expand (RFC 5869 section 2.3) with this key as PRK: fills `out`, at most 255 digests long, from the
@@ -251,20 +252,20 @@ impl HmacKey {
     /// If `out` is longer: its bytes would repeat.
     pub fn expand(&self, info: &[&[u8]], out: &mut [u8]) {
         assert!(out.len() <= 255 * DIGEST_LEN, "RFC 5869 section 2.3: at most 255 digests");
-        let mut previous = Zeroizing::new([0u8; DIGEST_LEN]);
+        let mut previous = Secret::new([0u8; DIGEST_LEN]);
         let mut counter = 0u8;
         for chunk in out.chunks_mut(DIGEST_LEN) {
             let first = counter == 0;
             counter = counter.wrapping_add(1);
             let mut parts: Vec<&[u8]> = Vec::with_capacity(info.len() + 2);
             if !first {
-                parts.push(&*previous);
+                parts.push(previous.expose());
             }
             parts.extend_from_slice(info);
             let number = [counter];
             parts.push(&number);
-            *previous = self.mac(&parts);
-            chunk.copy_from_slice(&previous[..chunk.len()]);
+            *previous.expose_mut() = self.mac(&parts);
+            chunk.copy_from_slice(&previous.expose()[..chunk.len()]);
         }
     }
 

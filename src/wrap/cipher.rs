@@ -9,12 +9,12 @@
 use aes::Aes256Enc;
 use aes_gcm_siv::aead::AeadInOut;
 use aes_gcm_siv::{AesGcmSiv, KeyInit};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::Choice;
 
 use crate::engine::Backend;
 use crate::engine::sha512::{DIGEST_LEN, HmacKey};
-use crate::secret::Secret;
 use crate::secret::declassified::{Reason, declassified};
+use crate::secret::{Secret, same};
 use crate::wire::Invalid;
 
 /// Random bytes of one sealing. GCM-SIV derives its keys from them and forgives a repeat.
@@ -114,7 +114,7 @@ impl Committing {
         let (nonce, rest) = body.split_first_chunk().ok_or(Invalid)?;
         let (commitment, rest) = rest.split_first_chunk::<COMMITMENT_LEN>().ok_or(Invalid)?;
         let (ciphertext, tag) = rest.split_last_chunk().ok_or(Invalid)?;
-        let committed = self.commitment.ct_eq(commitment);
+        let committed = same(&self.commitment, commitment);
         if ciphertext.len() != plain.len() || !declassified(committed, Reason::Committed) {
             return Err(Invalid);
         }

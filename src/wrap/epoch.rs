@@ -114,16 +114,16 @@ impl EpochKeys {
     /// # Errors
     /// [`Fault::Key`] if `newest` is not among them, else as [`RootSource::derive`].
     pub fn load(source: &dyn RootSource, newest: u32) -> Result<Self, Fault> {
-        // A source hands its keys on by value, and each move leaves a copy.
-        traceless::<DEEP, _>(|| {
-            let mut keys = EpochKeys::new(newest, &source.derive(newest)?);
-            for epoch in source.epochs()? {
-                if epoch < newest {
-                    keys.insert(epoch, &source.derive(epoch)?)?;
-                }
+        // A source hands its keys on by value, and each move leaves a copy. They are gone before a key is made ready: what
+        // a processor guesses ahead of it must not be made of what lay there.
+        let derived = |epoch| traceless::<DEEP, _>(|| source.derive(epoch).map(Box::new));
+        let mut keys = EpochKeys::new(newest, &*derived(newest)?);
+        for epoch in source.epochs()? {
+            if epoch < newest {
+                keys.insert(epoch, &*derived(epoch)?)?;
             }
-            Ok(keys)
-        })
+        }
+        Ok(keys)
     }
 
     /// Holds one more epoch; which is the newest stays as it is.

@@ -82,7 +82,11 @@ async fn opened_log_counts_the_rows_behind_its_checkpoint_alone() {
     log.blocking_append((7..10).map(|index| row(index, 1000)).collect::<Vec<_>>()).await.unwrap();
     let all = log.bytes().unwrap();
     drop(log);
-    assert_eq!(opened(&file, &anchor, &Base::default()).bytes(), Ok(all), "the control: without a checkpoint all count");
+    assert_eq!(
+        opened(&file, &anchor, &Base::default()).bytes(),
+        Ok(all),
+        "the control: without a checkpoint all count"
+    );
     let log = opened(&file, &anchor, &base);
     assert_eq!(log.bytes(), Ok(all - before));
     assert!(log.entry(0).unwrap().is_some(), "and those before are there");
