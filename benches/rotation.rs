@@ -44,7 +44,7 @@ fn main() {
     let records = after.map_or(if test { 4000 } else { 1_000_000 }, |word| word.parse().expect("a number of records"));
     let rest = if test { Duration::from_millis(300) } else { Duration::from_secs(60) };
 
-    let folder = tempfile::tempdir_in(std::env::current_dir().unwrap().join("target")).unwrap();
+    let folder = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
     let (vault, queue) = open(folder.path(), records);
     println!("{records} records, {} people who recover all the time", THREADS * CROWD);
     let load = Load::default();
