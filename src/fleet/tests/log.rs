@@ -18,11 +18,16 @@ use crate::journal::{Anchor, Leader, LogId, MemoryAnchor};
 const MEMBER: u64 = 1;
 const LEADER: Leader = Leader { term: 1, member: MEMBER };
 
+/// The file of a log without rows.
+fn created() -> Kept {
+    let file = Kept::default();
+    Log::create(file.clone(), &Keys::new(&key()), &policy(), Beginning::Joins(MEMBER, &addresses(1..=3))).unwrap();
+    file
+}
+
 /// A log without rows.
 fn begun() -> Log {
-    let (file, keys) = (Kept::default(), Arc::new(Keys::new(&key())));
-    Log::create(file.clone(), &keys, &policy(), Beginning::Joins(MEMBER, &addresses(1..=3))).unwrap();
-    opened(&file, &Arc::default(), &Base::default())
+    opened(&created(), &Arc::default(), &Base::default())
 }
 
 /// The log in this file, beside this checkpoint.
@@ -73,8 +78,7 @@ async fn log_says_that_rows_are_gone_once_they_are() {
 /// A leader that has just started takes as many rows as any other, however many it keeps for members that lag (`Pace`).
 #[tokio::test]
 async fn opened_log_counts_the_rows_behind_its_checkpoint_alone() {
-    let (file, anchor) = (Kept::default(), Arc::default());
-    Log::create(file.clone(), &Keys::new(&key()), &policy(), Beginning::Joins(MEMBER, &addresses(1..=3))).unwrap();
+    let (file, anchor) = (created(), Arc::default());
     let mut log = opened(&file, &anchor, &Base::default());
     log.blocking_append((0..7).map(|index| row(index, 1000)).collect::<Vec<_>>()).await.unwrap();
     let (before, end) = (log.bytes().unwrap(), log.end().unwrap().unwrap());
