@@ -135,6 +135,14 @@ impl<'a> Reader<'a> {
     pub fn finish(self) -> Result<(), Invalid> {
         if self.0.is_empty() { Ok(()) } else { Err(Invalid) }
     }
+
+    /// Ends the reading of what is filled up with zeros. All of them are looked at, many at a time.
+    ///
+    /// # Errors
+    /// [`Invalid`] if other bytes are left.
+    pub fn padding(self) -> Result<(), Invalid> {
+        if self.0.iter().fold(0, |any, byte| any | byte) == 0 { Ok(()) } else { Err(Invalid) }
+    }
 }
 
 /// Writes values to the end of a byte string.
@@ -210,6 +218,19 @@ mod tests {
         assert_eq!(reader.finish(), Err(Invalid), "four bytes are left");
         assert_eq!(reader.array::<4>(), Ok(&[9; 4]));
         assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn padding_is_zeros_to_its_last_byte() {
+        for length in [0, 1, 63, 64, 1000] {
+            let mut bytes = vec![0; length];
+            assert_eq!(Reader::new(&bytes).padding(), Ok(()));
+            for place in 0..length {
+                bytes[place] = 0x80;
+                assert_eq!(Reader::new(&bytes).padding(), Err(Invalid), "byte {place} of {length}");
+                bytes[place] = 0;
+            }
+        }
     }
 
     #[test]

@@ -118,9 +118,7 @@ impl Reply {
             (code, 0) => Reply::Refused(Refusal::from_code(code).ok_or(Refusal::Malformed)?),
             _ => return Err(Refusal::Malformed),
         };
-        if reader.rest().iter().any(|byte| *byte != 0) {
-            return Err(Refusal::Malformed);
-        }
+        reader.padding()?;
         Ok(reply)
     }
 }

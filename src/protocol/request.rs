@@ -125,9 +125,7 @@ impl<'a> Request<'a> {
             7 => Request::RemoveUnproven { generation: reader.u32()? },
             _ => return Err(Refusal::Malformed),
         };
-        if reader.rest().iter().any(|byte| *byte != 0) {
-            return Err(Refusal::Malformed);
-        }
+        reader.padding()?;
         Ok((account, request))
     }
 
