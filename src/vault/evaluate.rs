@@ -11,7 +11,7 @@ use super::slots::{Outcome, Slots, Slotted, Stop};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
 use crate::journal::Journal;
-use crate::ledger::{Policy, State};
+use crate::ledger::{Account, Policy, State};
 use crate::opaque::fake::{self, FakeKeys, Lookup};
 use crate::opaque::login::{self, Login, Response};
 use crate::opaque::register::{self, Registration};
@@ -170,7 +170,7 @@ impl Evaluator {
             }
             _ => u64::MAX,
         };
-        Ok((expiry_s.min(destroyed_s), told_remaining(state, receipt.account())))
+        Ok((expiry_s.min(destroyed_s), told_remaining(state.policy(), account)))
     }
 
     /// Finds what each receipt names: its record, or the decoy where there is none. The last step that goes another way
@@ -347,9 +347,8 @@ impl Evaluator {
 }
 
 /// What a person is told to have left; under a policy that conceals, always the same number.
-pub(super) fn told_remaining(state: &State, account: &AccountId) -> u32 {
-    let policy = state.policy();
-    match state.account(account) {
+pub(super) fn told_remaining(policy: &Policy, account: Option<&Account>) -> u32 {
+    match account {
         Some(it) if !policy.conceal_exhausted => it.remaining(policy),
         _ => policy.attempts_max,
     }
