@@ -7,7 +7,7 @@ use subtle::{Choice, ConditionallySelectable};
 
 use super::grant::{FreshNonce, Granted};
 use super::keys::FleetSecrets;
-use super::slots::{Outcome, Slots, Slotted, Stop};
+use super::slots::{Chunks, Outcome, Slots, Slotted, Stop};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
 use crate::journal::Journal;
@@ -126,8 +126,9 @@ impl Evaluator {
         let mut slots = Slots::new(granted.len());
         let (restores, ready) = self.admit(journal, granted);
         let ready = slots.sift(ready.into_iter().enumerate());
-        let found = slots.sift(self.find(journal, ready));
-        slots.settle_all(self.answer(restores, found));
+        // A task that waited for a disk would keep a core from evaluating: all is found before the first is answered.
+        let found: Chunks<Found> = slots.sift(self.find(journal, ready));
+        slots.settle_all(found.each(|chunk| self.answer(restores, chunk)));
         slots.finish()
     }
 
@@ -315,29 +316,6 @@ impl Evaluator {
     /// Seals records under the newest epoch.
     pub(super) fn seal(&self, records: &[SealItem<'_>]) -> Vec<Result<Sealed, Fault>> {
         self.epochs.seal(records)
-    }
-
-    /// The records of accounts whose generation lives; to one that does not, [`Refusal::Stale`].
-    pub(super) fn records(&self, journal: &dyn Journal, asked: &[(AccountId, u32)]) -> Vec<Result<Record, Stop>> {
-        let mut slots: Vec<Option<Stop>> = Vec::with_capacity(asked.len());
-        let mut found = Vec::with_capacity(asked.len());
-        for ((account, generation), sealed) in asked.iter().zip(journal.sealed_each(asked)) {
-            slots.push(match sealed {
-                Ok(Some(sealed)) => {
-                    found.push((account, *generation, sealed));
-                    None
-                }
-                Ok(None) => Some(Stop::from(Refusal::Stale)),
-                Err(fault) => Some(Stop::from(fault)),
-            });
-        }
-        let items: Vec<_> = found
-            .iter()
-            .map(|(account, generation, sealed)| OpenItem { account, generation: *generation, sealed })
-            .collect();
-        let mut records = self.epochs.open(&items).into_iter();
-        let mut next = || records.next().unwrap_or_else(|| Err(missing_result())).map_err(Stop::from);
-        slots.into_iter().map(|stop| stop.map_or_else(&mut next, Err)).collect()
     }
 
     /// The static public keys, by number, and the number of the one of new enrolments.

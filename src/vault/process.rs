@@ -1,8 +1,8 @@
 //! The path of a batch, top to bottom: parse, decode, prove, commit, evaluate, reply.
 //!
 //! Each step works on the requests of a kind together, so that lanes fill; a request that stops at a step leaves nothing
-//! but its own slot. Between the two points at which all of a batch meet, the look at what was charged already and the
-//! commit, recoveries go through several steps in the chunks of one task each.
+//! but its own slot. Recoveries, which are most of what a vault does, go through what lies between two waits (for the
+//! commit, for what is read) in chunks, a task each; tasks themselves wait for nothing.
 
 use super::enrol::Finished;
 use super::grant::Granted;
@@ -18,7 +18,7 @@ use crate::limits::SWEEP_MAX;
 use crate::opaque::{Ke1, RegistrationRequest};
 use crate::protocol::{Reply, Request};
 
-/// The requests of a batch by kind, each with its slot. Recoveries, which are most of what a vault does, go in chunks.
+/// The requests of a batch by kind, each with its slot.
 #[derive(Default)]
 struct Sorted<'a> {
     enrol_starts: Vec<Slotted<(AccountId, &'a [u8; 32])>>,
@@ -92,15 +92,15 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
     let conceals = vault.conceals();
     let granted = attempts.into_iter();
     let granted = granted.filter_map(|(slot, it)| Some((slot, it.granted(receipts.take(slot), conceals)?)));
-    let granted: Chunks<(Granted, Ke1)> = slots.sift(granted);
+    let granted: Vec<Slotted<(Granted, Ke1)>> = slots.sift(granted);
     let recoveries = proofs.into_iter().filter(|(_, it)| !it.removes());
     let counted = recoveries.filter_map(|(slot, it)| Some((slot, it.counted(&receipts.take(slot)?))));
-    let counted: Chunks<Proven> = slots.sift(counted);
+    let counted: Vec<Slotted<Proven>> = slots.sift(counted);
     slots.settle_all(receipts.left().map(|(slot, committed)| (slot, say(committed.verdict()))));
 
-    slots.settle_all(granted.each(|chunk| batch.evaluate(chunk)));
+    slots.settle_all(step(granted, |it| batch.evaluate(it)));
     slots.settle_all(step(enrol_starts, |it| batch.start_enrolments(it)));
-    slots.settle_all(counted.each(|chunk| batch.deliver(chunk)));
+    slots.settle_all(step(counted, |it| batch.deliver(it)));
     slots.settle_all(step(sorted.remaining, |it| batch.remaining(it)));
     slots.finish()
 }

@@ -11,7 +11,7 @@ use crate::ledger::{Command, Proof, Verdict};
 use crate::opaque::{Ke1, Ke3, login};
 use crate::protocol::{Delivery, DeliveryItem, KE1_LEN, Reply, Request};
 use crate::secret::Secret;
-use crate::wrap::LoginTicket;
+use crate::wrap::{LoginTicket, OpenItem, Sealed};
 
 /// A KE1 that decoded, with the receipt of an earlier charge if there was one.
 pub(super) struct Attempt {
@@ -151,24 +151,42 @@ impl Batch<'_> {
     }
 
     /// Reads the secrets of proven logins and seals each under its session key.
-    pub(super) fn deliver(&self, ready: Vec<Slotted<Proven>>) -> Vec<Outcome<Reply>> {
-        let mut answers = Vec::with_capacity(ready.len());
-        let asked: Vec<_> = ready.iter().map(|(_, it)| (it.account, it.generation)).collect();
-        let records = self.ring.evaluator.records(&*self.vault.journal, &asked);
-        let mut found = Vec::with_capacity(ready.len());
-        for ((slot, it), record) in ready.iter().zip(records) {
-            match record {
-                Ok(record) => found.push((*slot, it, record)),
-                Err(stop) => answers.push((*slot, Err(stop))),
+    pub(super) fn deliver(&self, proven: Vec<Slotted<Proven>>) -> Vec<Outcome<Reply>> {
+        let asked: Vec<_> = proven.iter().map(|(_, it)| (it.account, it.generation)).collect();
+        let mut answers = Vec::with_capacity(proven.len());
+        let mut found = Chunks::default();
+        for ((slot, it), sealed) in proven.into_iter().zip(self.vault.journal.sealed_each(&asked)) {
+            match sealed {
+                Ok(Some(sealed)) => found.push((slot, (it, sealed))),
+                Ok(None) => answers.push((slot, Err(Stop::from(Refusal::Stale)))),
+                Err(fault) => answers.push((slot, Err(Stop::from(fault)))),
             }
         }
-        let items = found.iter().map(|(_, it, record)| DeliveryItem {
+        answers.extend(found.each(|chunk| self.seal_deliveries(chunk)));
+        answers
+    }
+
+    fn seal_deliveries(&self, found: Vec<Slotted<(Proven, Sealed)>>) -> Vec<Outcome<Reply>> {
+        let items = found.iter().map(|(_, (it, sealed))| {
+            let Proven { account, generation, .. } = it;
+            OpenItem { account, generation: *generation, sealed }
+        });
+        let records = self.ring.epochs.open(&items.collect::<Vec<_>>());
+        let mut answers = Vec::with_capacity(found.len());
+        let mut opened = Vec::with_capacity(found.len());
+        for ((slot, (it, _)), record) in found.iter().zip(records) {
+            match record {
+                Ok(record) => opened.push((*slot, it, record)),
+                Err(fault) => answers.push((*slot, Err(Stop::from(fault)))),
+            }
+        }
+        let items = opened.iter().map(|(_, it, record)| DeliveryItem {
             session_key: &it.session_key,
             account: &it.account,
             secret: record.secret(),
         });
         let sealed = Delivery::seal(&items.collect::<Vec<_>>());
-        answers.extend(found.iter().zip(sealed).map(|((slot, ..), delivery)| {
+        answers.extend(opened.iter().zip(sealed).map(|((slot, ..), delivery)| {
             (*slot, delivery.map(|delivery| Reply::Recovered { delivery }).map_err(Stop::from))
         }));
         answers
