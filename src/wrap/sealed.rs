@@ -1,7 +1,5 @@
 //! [`Sealed`]: the bytes of a record at rest, all of one size, and the [`Header`] that stands before them in clear.
 
-use std::sync::Arc;
-
 use super::cipher::OVERHEAD;
 use crate::error::Fault;
 use crate::limits::SECRET_MAX;
@@ -39,15 +37,16 @@ impl Header {
 }
 
 /// A sealed record: [`SEALED_LEN`] bytes that begin with a header of this version. Whether they authenticate is known
-/// only on opening. A clone shares the bytes, which never change.
+/// only on opening. A clone is a copy: bytes that were shared would be opened where they lie, and that place would tell a
+/// known account from an unknown one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed(Arc<[u8; SEALED_LEN]>);
+pub struct Sealed(Box<[u8; SEALED_LEN]>);
 
 impl Sealed {
     /// Header, and whatever `fill` writes behind it.
     pub(super) fn build(header: Header, fill: impl FnOnce(&mut [u8]) -> Result<(), Invalid>) -> Result<Self, Invalid> {
-        let mut bytes = Arc::new([0; SEALED_LEN]);
-        let (head, body) = Arc::make_mut(&mut bytes).split_at_mut(HEADER_LEN);
+        let mut bytes = Box::new([0; SEALED_LEN]);
+        let (head, body) = bytes.split_at_mut(HEADER_LEN);
         head.copy_from_slice(&header.encode());
         fill(body)?;
         Ok(Sealed(bytes))
@@ -68,7 +67,7 @@ impl Sealed {
         if bytes[0] != VERSION {
             return Err(Fault::Format { what: "a sealed record", found: bytes[0], reads: VERSION });
         }
-        Ok(Sealed(Arc::new(bytes)))
+        Ok(Sealed(Box::new(bytes)))
     }
 
     /// The bytes.
