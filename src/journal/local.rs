@@ -324,7 +324,11 @@ impl Shared {
         if self.tail.lock().map_err(|_| Fault::Latched)?.bytes < from_bytes {
             return Ok(());
         }
-        match shielded(|| self.write_checkpoint()) {
+        let written = shielded(|| self.write_checkpoint());
+        if written.is_err() {
+            self.pace.end(Instant::now());
+        }
+        match written {
             // Nothing failed, and what was written of it is as if it had never been begun.
             Err(_) if self.closing.load(Ordering::Relaxed) => Err(Fault::Latched),
             done => self.latch.close_on(done),
@@ -420,16 +424,17 @@ impl Journal for Local {
             None => {
                 self.shared.checkpoint(bytes).ok();
             }
-            Some(wait) => {
+            Some(rest) => {
                 if bytes >= most
                     && let Some(ask) = &self.ask
                 {
                     // Where one is asked for already, that one will do.
                     ask.try_send(()).ok();
                 }
-                if !wait.is_zero() {
-                    metrics::histogram!("strongroom_slowed_seconds").record(wait);
-                    thread::sleep(wait);
+                if !rest.is_none() {
+                    let begun = Instant::now();
+                    self.shared.pace.rest(&rest);
+                    metrics::histogram!("strongroom_slowed_seconds").record(begun.elapsed());
                 }
             }
         }

@@ -4,8 +4,11 @@
 //! checkpoints for long. Once the log is [`SLOW`] times as large as calls for a checkpoint, each row is followed by a
 //! wait in proportion to its size, such that the log is full no sooner than the checkpoint that is being written is done.
 //! A journal of its own has its writers wait after their row, the leader of a fleet has members wait before theirs.
+//!
+//! How long a checkpoint will take is guessed from what it has done, and early guesses are wild. So no wait outlasts the
+//! checkpoint that it is for.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many times the size that calls for a checkpoint the log may grow to before rows are followed by waits.
@@ -21,11 +24,17 @@ const LATE: f64 = 0.2;
 
 /// How far the checkpoint that is being written has come.
 #[derive(Default)]
-pub(crate) struct Pace(Mutex<Course>);
+pub(crate) struct Pace {
+    course: Mutex<Course>,
+    /// Told when a checkpoint ends.
+    ended: Condvar,
+}
 
 #[derive(Default)]
 struct Course {
     written: Option<Written>,
+    /// How many have ended.
+    ended: u64,
     /// The part of its time that the commit of the last one took.
     commit: Option<f64>,
     /// When the waits that were told are over.
@@ -55,27 +64,38 @@ impl Pace {
         }
     }
 
-    /// It is there.
+    /// It is there, or is given up. Whoever waits on its account goes on.
     pub(crate) fn end(&self, now: Instant) {
         let mut course = self.course();
         if let Some(Written { begun, rows: Some(rows), .. }) = course.written.take() {
             course.commit = Some(1.0 - rows.as_secs_f64() / (now - begun).as_secs_f64().max(f64::MIN_POSITIVE));
         }
         course.until = None;
+        course.ended += 1;
+        drop(course);
+        self.ended.notify_all();
     }
 
-    /// How long who has written a row of so many bytes waits, where so many are in the log and `most` call for a
-    /// checkpoint; `None` if it waits for the checkpoint itself.
-    pub(super) fn after(&self, now: Instant, row: u64, bytes: u64, most: u64) -> Option<Duration> {
+    /// What who has written a row of so many bytes waits for, where so many are in the log and `most` call for a
+    /// checkpoint; `None` if it is the checkpoint itself.
+    pub(super) fn after(&self, now: Instant, row: u64, bytes: u64, most: u64) -> Option<Rest> {
         let full = most.saturating_mul(BACKLOG);
         if bytes >= full {
             return None;
         }
-        Some(if bytes < most.saturating_mul(SLOW) {
-            Duration::ZERO
-        } else {
-            self.course().wait(now, row, full - bytes)
-        })
+        if bytes < most.saturating_mul(SLOW) {
+            return Some(Rest::default());
+        }
+        let mut course = self.course();
+        Some(Rest { length: course.wait(now, row, full - bytes), ended: course.ended })
+    }
+
+    /// Waits on this thread, until it is over or the checkpoint is.
+    pub(super) fn rest(&self, rest: &Rest) {
+        if !rest.is_none() {
+            let waits = |course: &mut Course| course.ended == rest.ended;
+            drop(self.ended.wait_timeout_while(self.course(), rest.length, waits));
+        }
     }
 
     /// How long a row of so many bytes waits before it is written; `None` if it may be now, and the next ones wait for it.
@@ -98,7 +118,21 @@ impl Pace {
 
     /// Whole values only are put into it, so a panic elsewhere leaves it sound.
     fn course(&self) -> MutexGuard<'_, Course> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait after a row, which ends with the checkpoint that it is for.
+#[derive(Default)]
+pub(super) struct Rest {
+    length: Duration,
+    /// Checkpoints that had ended when it began.
+    ended: u64,
+}
+
+impl Rest {
+    pub(super) fn is_none(&self) -> bool {
+        self.length.is_zero()
     }
 }
 
@@ -156,7 +190,7 @@ mod tests {
                 }
                 match pace.after(now, ROW, log, MOST) {
                     None => took = took.max(end - now),
-                    Some(wait) => took += wait,
+                    Some(rest) => took += rest.length,
                 }
             }
             now += took;
@@ -206,5 +240,29 @@ mod tests {
         assert!(told(now, 1) && told(now, 2), "the second waits behind the first");
         pace.end(now);
         assert_eq!(pace.course().wait(now, ROW, 10 * ROW), Duration::ZERO, "it is written");
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_checkpoint_however_long_it_was_to_be() {
+        let pace = Pace::default();
+        let early = || pace.after(Instant::now(), ROW, FULL - ROW, MOST).expect("room in the log");
+        // One that has taken ten seconds over none of its rows: by the guess it takes hours, and a row that fills the log
+        // waits for all of them.
+        let begin = || pace.begin(Instant::now() - Duration::from_secs(10));
+        let hour = Duration::from_secs(3600);
+        begin();
+        let rest = early();
+        assert!(rest.length > hour, "{:?}", rest.length);
+        std::thread::scope(|scope| {
+            let rests = scope.spawn(|| pace.rest(&rest));
+            // Time to fall asleep; one that has not yet is told all the same.
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!rests.is_finished(), "it waits");
+            pace.end(Instant::now());
+        });
+        // It may have ended between the guess and the wait, and the next may be under way.
+        begin();
+        pace.rest(&rest);
+        assert!(early().length > hour, "the next has waits of its own");
     }
 }

@@ -81,12 +81,21 @@ pub(crate) async fn run(
     for (kind, what) in kinds {
         all.push(met(&world, &server, what, Some(*kind), nice).await?);
     }
+    let lost = world.lost();
     world.end();
+    // Who has too many requests adrift waits for the next server, and there is none.
+    drop(serve);
     for life in lives {
         let (_, mut diary) = life.await?;
         diary.flush()?;
     }
     server.stop()?;
+    if let Some(last) = all.last_mut() {
+        last.lost += world.lost() - lost;
+    }
+    if let Some(words) = world.first_lost() {
+        println!("the first request that was not answered: {words}");
+    }
     Ok(judged(&all, arguments.of_address)?)
 }
 
@@ -108,12 +117,11 @@ async fn met(
         }
         None => None,
     };
-    tokio::time::sleep(Duration::from_secs(BEFORE)).await;
     let before = (world.busy(), world.lost());
+    tokio::time::sleep(Duration::from_secs(BEFORE)).await;
     world.take_waits();
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let waits: Histogram<u64> = world.take_waits();
-    let (busy, lost) = (world.busy() - before.0, world.lost() - before.1);
     let done = match child {
         Some(child) => {
             let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await??;
@@ -124,6 +132,7 @@ async fn met(
         }
         None => None,
     };
+    let (busy, lost) = (world.busy() - before.0, world.lost() - before.1);
     let flood = kind.zip(done);
     let quantile = |q| waits.value_at_quantile(q) as f64 / 1000.0;
     let memory_kb = server.peak_kb()?;

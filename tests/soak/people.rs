@@ -51,6 +51,8 @@ pub(crate) struct World {
     over: AtomicBool,
     busy: AtomicU64,
     lost: AtomicU64,
+    /// Why the first of them was not.
+    first_lost: Mutex<Option<String>>,
     /// How long answers took, in microseconds.
     waits: Mutex<Histogram<u64>>,
 }
@@ -66,6 +68,7 @@ impl World {
             over: AtomicBool::new(false),
             busy: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            first_lost: Mutex::default(),
             waits: Mutex::new(waits()),
         }
     }
@@ -88,6 +91,12 @@ impl World {
     /// Requests that nobody answered.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Why the first of them was not.
+    #[allow(dead_code, reason = "only before a server that nothing is wrong with is it worth a word")]
+    pub(crate) fn first_lost(&self) -> Option<String> {
+        held(&self.first_lost).clone()
     }
 
     /// How long answers have taken since this was last asked, in microseconds.
@@ -261,7 +270,8 @@ impl<'a> Account<'a> {
                 return Some(Err(Ended));
             }
             Err(Unanswered::Unsent(_)) => page.write(Event::Undone(number)),
-            Err(Unanswered::Lost(_)) => {
+            Err(Unanswered::Lost(words)) => {
+                held(&self.world.first_lost).get_or_insert(words);
                 self.world.lost.fetch_add(1, Ordering::Relaxed);
                 page.adrift.push((number, server));
             }
