@@ -143,8 +143,10 @@ impl RegistrationRecord {
     }
 }
 
-/// A client's first message of a login (RFC 9807 section 6.1), its elements decoded.
-pub struct Ke1 {
+/// A client's first message of a login (RFC 9807 section 6.1), its elements decoded. Boxed: it goes from step to step.
+pub struct Ke1(Box<Decoded>);
+
+struct Decoded {
     bytes: [u8; KE1_LEN],
     blinded: Point,
     client_keyshare: Point,
@@ -163,7 +165,7 @@ impl Ke1 {
                 .into_iter()
                 .map(|read| match read {
                     (Some(bytes), [Some(blinded), Some(client_keyshare)]) => {
-                        Ok(Ke1 { bytes: *bytes, blinded, client_keyshare })
+                        Ok(Ke1(Box::new(Decoded { bytes: *bytes, blinded, client_keyshare })))
                     }
                     _ => Err(Refusal::Malformed),
                 })
@@ -173,17 +175,17 @@ impl Ke1 {
 
     /// The message as it was read.
     pub fn as_bytes(&self) -> &[u8; KE1_LEN] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// The blinded element.
     pub fn blinded(&self) -> &Point {
-        &self.blinded
+        &self.0.blinded
     }
 
     /// The client's ephemeral public key.
     pub fn client_keyshare(&self) -> &Point {
-        &self.client_keyshare
+        &self.0.client_keyshare
     }
 }
 

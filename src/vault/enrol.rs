@@ -124,8 +124,9 @@ impl Batch<'_> {
                 (None, _) => outcomes.push((slot, Err(Stop::from(Refusal::Malformed)))),
             }
         }
+        let opening = self.opening::<EnrolmentTicket>(open.iter().map(|(_, it)| it.ticket));
         let tickets: Vec<_> = open.iter().map(|(_, it)| (&it.account, it.ticket)).collect();
-        let tickets = self.open_tickets::<EnrolmentTicket>(&tickets);
+        let tickets = self.open_tickets::<EnrolmentTicket>(&opening, &tickets);
         let decoded = RegistrationRecord::parse(&open.iter().map(|(_, it)| &it.r3[..]).collect::<Vec<_>>());
         let mut sealable = Vec::with_capacity(open.len());
         for (((slot, finish), ticket), decoded) in open.into_iter().zip(tickets).zip(decoded) {

@@ -7,11 +7,11 @@ use subtle::{Choice, ConditionallySelectable};
 
 use super::grant::{FreshNonce, Granted};
 use super::keys::FleetSecrets;
-use super::slots::{Outcome, Slots, Slotted, Stop};
+use super::slots::{Chunks, Outcome, Slots, Slotted, Stop};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
 use crate::journal::Journal;
-use crate::ledger::{Policy, State};
+use crate::ledger::{Account, Policy, State};
 use crate::opaque::fake::{self, FakeKeys, Lookup};
 use crate::opaque::login::{self, Login, Response};
 use crate::opaque::register::{self, Registration};
@@ -126,8 +126,9 @@ impl Evaluator {
         let mut slots = Slots::new(granted.len());
         let (restores, ready) = self.admit(journal, granted);
         let ready = slots.sift(ready.into_iter().enumerate());
-        let found = slots.sift(self.find(journal, ready));
-        slots.settle_all(self.answer(restores, found));
+        // A task that waited for a disk would keep a core from evaluating: all is found before the first is answered.
+        let found: Chunks<Found> = slots.sift(self.find(journal, ready));
+        slots.settle_all(found.each(|chunk| self.answer(restores, chunk)));
         slots.finish()
     }
 
@@ -170,7 +171,7 @@ impl Evaluator {
             }
             _ => u64::MAX,
         };
-        Ok((expiry_s.min(destroyed_s), told_remaining(state, receipt.account())))
+        Ok((expiry_s.min(destroyed_s), told_remaining(state.policy(), account)))
     }
 
     /// Finds what each receipt names: its record, or the decoy where there is none. The last step that goes another way
@@ -317,29 +318,6 @@ impl Evaluator {
         self.epochs.seal(records)
     }
 
-    /// The records of accounts whose generation lives; to one that does not, [`Refusal::Stale`].
-    pub(super) fn records(&self, journal: &dyn Journal, asked: &[(AccountId, u32)]) -> Vec<Result<Record, Stop>> {
-        let mut slots: Vec<Option<Stop>> = Vec::with_capacity(asked.len());
-        let mut found = Vec::with_capacity(asked.len());
-        for ((account, generation), sealed) in asked.iter().zip(journal.sealed_each(asked)) {
-            slots.push(match sealed {
-                Ok(Some(sealed)) => {
-                    found.push((account, *generation, sealed));
-                    None
-                }
-                Ok(None) => Some(Stop::from(Refusal::Stale)),
-                Err(fault) => Some(Stop::from(fault)),
-            });
-        }
-        let items: Vec<_> = found
-            .iter()
-            .map(|(account, generation, sealed)| OpenItem { account, generation: *generation, sealed })
-            .collect();
-        let mut records = self.epochs.open(&items).into_iter();
-        let mut next = || records.next().unwrap_or_else(|| Err(missing_result())).map_err(Stop::from);
-        slots.into_iter().map(|stop| stop.map_or_else(&mut next, Err)).collect()
-    }
-
     /// The static public keys, by number, and the number of the one of new enrolments.
     pub(super) fn public_keys(&self) -> (impl Iterator<Item = (u16, &[u8; 32])>, u16) {
         (self.servers.iter().map(|(number, keys)| (*number, keys.public_key())), self.enrols)
@@ -347,9 +325,8 @@ impl Evaluator {
 }
 
 /// What a person is told to have left; under a policy that conceals, always the same number.
-pub(super) fn told_remaining(state: &State, account: &AccountId) -> u32 {
-    let policy = state.policy();
-    match state.account(account) {
+pub(super) fn told_remaining(policy: &Policy, account: Option<&Account>) -> u32 {
+    match account {
         Some(it) if !policy.conceal_exhausted => it.remaining(policy),
         _ => policy.attempts_max,
     }

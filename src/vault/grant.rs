@@ -104,32 +104,29 @@ impl Granted {
         Ok(Granted { account, generation, ordinal, index: committed.index(), ke1, live })
     }
 
-    /// Receipts for those of the given KE1s that were charged already in their account's open window (L9): read at a
-    /// confirmed index, without a row of their own.
+    /// Receipts for those of the given KE1s that were charged already in their account's open window (L9), each with its
+    /// place among them: read at a confirmed index, without a row of their own.
     ///
     /// # Errors
     /// The journal's fault.
-    pub fn charged_before(journal: &dyn Journal, asked: &[Recognised]) -> Result<Vec<Option<Self>>, Fault> {
-        let mut found: Vec<Option<Granted>> = Vec::with_capacity(asked.len());
-        let mut find = |state: &State| {
-            found = asked
-                .iter()
-                .map(|Recognised { account, digests, ke1 }| {
-                    let (generation, ordinal) = state.charged_before(account, digests)?;
-                    let live = state.account(account).is_some_and(|it| it.is_live());
-                    Some(Granted { account: *account, generation, ordinal, index: 0, ke1: *ke1, live })
-                })
-                .collect();
-            found.iter().flatten().count()
+    pub fn charged_before(journal: &dyn Journal, asked: &[&Recognised]) -> Result<Vec<(usize, Self)>, Fault> {
+        let find_one = |state: &State, Recognised { account, digests, ke1 }: &Recognised| {
+            let (generation, ordinal) = state.charged_before(account, digests)?;
+            let live = state.account(account).is_some_and(|it| it.is_live());
+            Some(Granted { account: *account, generation, ordinal, index: 0, ke1: *ke1, live })
         };
-        let mut again = 0;
-        journal.look(&mut |state| again = find(state))?;
-        if again == 0 {
+        let find = |state: &State| -> Vec<_> {
+            let found = asked.iter().enumerate();
+            found.filter_map(|(place, recognised)| Some((place, find_one(state, recognised)?))).collect()
+        };
+        let mut found = Vec::new();
+        journal.look(&mut |state| found = find(state))?;
+        if found.is_empty() {
             // The usual case costs no question to a leader. A repetition that is not seen here is charged, which knows it.
             return Ok(found);
         }
-        let index = journal.read(&mut |state| again = find(state))?;
-        found.iter_mut().flatten().for_each(|granted| granted.index = index);
+        let index = journal.read(&mut |state| found = find(state))?;
+        found.iter_mut().for_each(|(_, granted)| granted.index = index);
         Ok(found)
     }
 

@@ -1,13 +1,14 @@
 //! The path of a batch, top to bottom: parse, decode, prove, commit, evaluate, reply.
 //!
-//! Each step works on all requests of a kind at once, so that lanes fill; a request that stops at a step leaves nothing
-//! but its own slot.
+//! Each step works on the requests of a kind together, so that lanes fill; a request that stops at a step leaves nothing
+//! but its own slot. Recoveries, which are most of what a vault does, go through what lies between two waits (for the
+//! commit, for what is read) in chunks, a task each; tasks themselves wait for nothing.
 
 use super::enrol::Finished;
-use super::grant::{Granted, Recognised};
+use super::grant::Granted;
 use super::recover::{Attempt, Proven};
 use super::ring::Batch;
-use super::slots::{Outcome, Slots, Slotted, Stop, step};
+use super::slots::{Chunks, Outcome, Slots, Slotted, Stop, step};
 use super::{Admitted, Vault};
 use crate::account::AccountId;
 use crate::error::{Fault, Refusal};
@@ -17,27 +18,20 @@ use crate::limits::SWEEP_MAX;
 use crate::opaque::{Ke1, RegistrationRequest};
 use crate::protocol::{Reply, Request};
 
-/// What the receipt of a command is for.
-enum Then {
-    Grant(Box<(Recognised, Ke1)>),
-    Deliver(Box<Proven>),
-    Say,
-}
-
 /// The requests of a batch by kind, each with its slot.
 #[derive(Default)]
 struct Sorted<'a> {
     enrol_starts: Vec<Slotted<(AccountId, &'a [u8; 32])>>,
     enrol_finishes: Vec<Slotted<(AccountId, Request<'a>)>>,
-    recover_starts: Vec<Slotted<(AccountId, &'a [u8; 96])>>,
+    recover_starts: Chunks<(AccountId, &'a [u8; 96])>,
     /// Finishes of recoveries and of removals: both prove a code.
-    proofs: Vec<Slotted<(AccountId, Request<'a>)>>,
+    proofs: Chunks<(AccountId, Request<'a>)>,
     unproven: Vec<Slotted<(AccountId, u32)>>,
     remaining: Vec<Slotted<AccountId>>,
 }
 
-impl<'a> Sorted<'a> {
-    fn of(requests: impl IntoIterator<Item = Slotted<(AccountId, Request<'a>)>>) -> Self {
+impl<'a> FromIterator<Slotted<(AccountId, Request<'a>)>> for Sorted<'a> {
+    fn from_iter<I: IntoIterator<Item = Slotted<(AccountId, Request<'a>)>>>(requests: I) -> Self {
         let mut sorted = Sorted::default();
         for (slot, (account, request)) in requests {
             match request {
@@ -59,37 +53,30 @@ impl<'a> Sorted<'a> {
 pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Reply, Fault>> {
     let batch = Batch { vault, ring: vault.ring() };
     let mut slots = Slots::new(requests.len());
-    let parsed = requests.iter().map(Admitted::parse).enumerate();
-    let sorted = Sorted::of(slots.sift(parsed));
+    let sorted: Sorted<'_> = slots.sift(requests.iter().map(Admitted::parse).enumerate());
 
     // Points first: what does not decode costs nothing.
-    let enrol_starts = slots.sift(decode(sorted.enrol_starts, RegistrationRequest::parse));
-    let recover_starts = slots.sift(decode(sorted.recover_starts, Ke1::parse));
+    let enrol_starts: Vec<_> = slots.sift(decode(sorted.enrol_starts, RegistrationRequest::parse));
+    let mut attempts: Chunks<Attempt> = slots.sift(sorted.recover_starts.each(|chunk| batch.attempts(chunk)));
+    let known = batch.charged_before(&mut attempts);
+    let attempts = slots.unless(&known, attempts);
+    let opening = batch.opening_of(&sorted.proofs);
+    let proofs: Chunks<Proven> = slots.sift(sorted.proofs.each(|chunk| batch.prove(&opening, chunk)));
+    let finished: Vec<_> = slots.sift(step(sorted.enrol_finishes, |it| batch.finish_enrolments(it)));
 
     // What changes state becomes a command, in the order of arrival.
-    let mut commands: Vec<Slotted<(Command, Then)>> = Vec::new();
-    let mut granted: Vec<Slotted<(Granted, Ke1)>> = Vec::new();
-    for (slot, Attempt { receipt, recognised, ke1 }) in slots.sift(step(recover_starts, |it| batch.charged_before(it)))
-    {
-        match receipt {
-            Some(receipt) => granted.push((slot, (receipt, ke1))),
-            None => commands.push((slot, (recognised.charge(), Then::Grant(Box::new((recognised, ke1)))))),
-        }
-    }
-    for (slot, proven) in slots.sift(step(sorted.proofs, |it| batch.prove(it))) {
-        let command = proven.command();
-        let then = if proven.removes() { Then::Say } else { Then::Deliver(Box::new(proven)) };
-        commands.push((slot, (command, then)));
-    }
-    for (slot, finished) in slots.sift(step(sorted.enrol_finishes, |it| batch.finish_enrolments(it))) {
+    let mut commands: Vec<Slotted<Command>> = Vec::with_capacity(requests.len());
+    commands.extend(attempts.iter().filter_map(|(slot, it)| Some((*slot, it.charge()?))));
+    commands.extend(proofs.iter().map(|(slot, it)| (*slot, it.command())));
+    for (slot, finished) in finished {
         match finished {
             Finished::Already { generation } => slots.settle(slot, Ok(Reply::Enrolled { generation })),
-            Finished::New(command) => commands.push((slot, (command, Then::Say))),
+            Finished::New(command) => commands.push((slot, command)),
         }
     }
     for (slot, (account, generation)) in sorted.unproven {
         if vault.policy.unproven_removal {
-            commands.push((slot, (Command::Remove { account, generation, proof: None }, Then::Say)));
+            commands.push((slot, Command::Remove { account, generation, proof: None }));
         } else {
             // The ledger would look at the account first, and tell who has a record (V4).
             slots.settle(slot, Err(Stop::from(Refusal::Forbidden)));
@@ -97,32 +84,46 @@ pub(super) fn process(vault: &Vault, requests: &[Admitted<'_>]) -> Vec<Result<Re
     }
     commands.sort_by_key(|(slot, _)| *slot);
     // Tickets expire by state time, which only a commit moves.
-    let kept = vault.keep_time(commands.is_empty()).map_err(Stop::from);
-    let mut granted = slots.sift(granted.into_iter().map(|(slot, it)| (slot, kept.clone().map(|()| it))));
-    let enrol_starts = slots.sift(enrol_starts.into_iter().map(|(slot, it)| (slot, kept.clone().map(|()| it))));
+    let kept = vault.keep_time(commands.is_empty());
+    let (attempts, enrol_starts) = (slots.unless(&kept, attempts), slots.unless(&kept, enrol_starts));
 
-    // Irrevocable from here on.
-    let mut proven: Vec<Slotted<(Proven, Committed)>> = Vec::new();
-    for (slot, (committed, then)) in slots.sift(step(commands, |it| commit(vault, it))) {
-        match then {
-            Then::Grant(it) => {
-                let (recognised, ke1) = *it;
-                let receipt = Granted::charged(committed, &recognised, vault.conceals());
-                let receipt = receipt.map(|receipt| (receipt, ke1)).map_err(Stop::from);
-                granted.extend(slots.sift([(slot, receipt)]));
-            }
-            Then::Deliver(it) => proven.push((slot, (*it, committed))),
-            Then::Say => slots.settle(slot, say(committed.verdict())),
-        }
-    }
+    // Irrevocable from here on. What has no receipt by now is settled: its commit failed.
+    let mut receipts = Receipts::of(requests.len(), slots.sift(step(commands, |it| commit(vault, it))));
+    let conceals = vault.conceals();
+    let granted = attempts.into_iter();
+    let granted = granted.filter_map(|(slot, it)| Some((slot, it.granted(receipts.take(slot), conceals)?)));
+    let granted: Vec<Slotted<(Granted, Ke1)>> = slots.sift(granted);
+    let recoveries = proofs.into_iter().filter(|(_, it)| !it.removes());
+    let counted = recoveries.filter_map(|(slot, it)| Some((slot, it.counted(&receipts.take(slot)?))));
+    let counted: Vec<Slotted<Proven>> = slots.sift(counted);
+    slots.settle_all(receipts.left().map(|(slot, committed)| (slot, say(committed.verdict()))));
 
-    let (places, granted): (Vec<_>, Vec<_>) = granted.into_iter().unzip();
-    let answers = step(granted, |it| batch.ring.evaluator.recover(&*vault.journal, it));
-    slots.settle_all(places.into_iter().zip(answers).map(|(slot, answer)| (slot, answer.map_err(Stop::from))));
+    slots.settle_all(step(granted, |it| batch.evaluate(it)));
     slots.settle_all(step(enrol_starts, |it| batch.start_enrolments(it)));
-    slots.settle_all(step(proven, |it| batch.deliver(it)));
+    slots.settle_all(step(counted, |it| batch.deliver(it)));
     slots.settle_all(step(sorted.remaining, |it| batch.remaining(it)));
     slots.finish()
+}
+
+/// The receipts of a batch, by the slots of their requests. Each is taken once.
+struct Receipts(Vec<Option<Committed>>);
+
+impl Receipts {
+    fn of(length: usize, committed: Vec<Slotted<Committed>>) -> Self {
+        let mut receipts = Vec::new();
+        receipts.resize_with(length, || None);
+        committed.into_iter().for_each(|(slot, it)| receipts[slot] = Some(it));
+        Receipts(receipts)
+    }
+
+    fn take(&mut self, slot: usize) -> Option<Committed> {
+        self.0[slot].take()
+    }
+
+    /// Those that nobody took: of requests that are told no more than what came of them.
+    fn left(self) -> impl Iterator<Item = Slotted<Committed>> {
+        self.0.into_iter().enumerate().filter_map(|(slot, it)| Some((slot, it?)))
+    }
 }
 
 /// Decodes the elements of all requests of a kind together.
@@ -140,12 +141,11 @@ fn decode<T, const N: usize>(
 }
 
 /// Makes the commands durable together; the receipts come back in order.
-fn commit(vault: &Vault, commands: Vec<Slotted<(Command, Then)>>) -> Vec<Outcome<(Committed, Then)>> {
-    let (batch, thens): (Vec<_>, Vec<_>) =
-        commands.into_iter().map(|(slot, (command, then))| (command, (slot, then))).unzip();
-    match vault.commit(batch) {
-        Ok(receipts) => receipts.into_iter().zip(thens).map(|(it, (slot, then))| (slot, Ok((it, then)))).collect(),
-        Err(fault) => thens.into_iter().map(|(slot, _)| (slot, Err(Stop::from(fault.clone())))).collect(),
+fn commit(vault: &Vault, commands: Vec<Slotted<Command>>) -> Vec<Outcome<Committed>> {
+    let (slots, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+    match vault.commit(commands) {
+        Ok(receipts) => slots.into_iter().zip(receipts.into_iter().map(Ok)).collect(),
+        Err(fault) => slots.into_iter().map(|slot| (slot, Err(Stop::from(fault.clone())))).collect(),
     }
 }
 

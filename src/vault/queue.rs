@@ -12,7 +12,8 @@
 //! | Q3 | requests for one account that wait together take effect in the order in which they came |
 //! | Q4 | what a batch has charged is answered, also when the queue closes |
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -101,24 +102,28 @@ struct Line {
 }
 
 impl Line {
-    fn has_room_for(&self, account: &AccountId, gathering: &Gathering) -> bool {
-        let theirs = self.of_account.get(account).copied().unwrap_or(0);
-        !self.closed && self.waiting.len() < gathering.waiting_max && theirs < gathering.account_max
-    }
-
-    fn push(&mut self, waiting: Waiting) {
-        *self.of_account.entry(waiting.account).or_default() += 1;
+    /// Puts a request in line, or gives it back if there is no room, for anybody or for its account.
+    fn push(&mut self, waiting: Waiting, gathering: &Gathering) -> Result<(), Waiting> {
+        if self.closed || self.waiting.len() >= gathering.waiting_max {
+            return Err(waiting);
+        }
+        let theirs = self.of_account.entry(waiting.account).or_default();
+        if *theirs >= gathering.account_max {
+            return Err(waiting);
+        }
+        *theirs += 1;
         self.waiting.push_back(waiting);
+        Ok(())
     }
 
     /// Takes the first so many out of the line.
     fn take(&mut self, count: usize) -> Vec<Waiting> {
         let taken: Vec<_> = self.waiting.drain(..count).collect();
         for Waiting { account, .. } in &taken {
-            if let Some(theirs) = self.of_account.get_mut(account) {
-                *theirs -= 1;
-                if *theirs == 0 {
-                    self.of_account.remove(account);
+            if let Entry::Occupied(mut theirs) = self.of_account.entry(*account) {
+                match theirs.get_mut() {
+                    ..=1 => drop(theirs.remove()),
+                    more => *more -= 1,
                 }
             }
         }
@@ -285,13 +290,13 @@ impl Shared {
     /// Puts a request in line, or gives it back with the reason.
     fn line_up(&self, waiting: Waiting) -> Option<(Asked, Refusal)> {
         let mut line = self.line();
-        if !line.has_room_for(&waiting.account, &self.gathering) {
+        let pushed = line.push(waiting, &self.gathering);
+        let length = line.waiting.len();
+        drop(line);
+        if let Err(waiting) = pushed {
             metrics::counter!("strongroom_turned_away_total").increment(1);
             return Some((waiting.asked, Refusal::Busy));
         }
-        line.push(waiting);
-        let length = line.waiting.len();
-        drop(line);
         if length == 1 || length == self.gathering.full {
             self.changed.notify_one();
         }

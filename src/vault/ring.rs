@@ -73,19 +73,28 @@ pub(super) struct Batch<'a> {
     pub(super) ring: Arc<Ring>,
 }
 
+/// What the state says to tickets that are to be opened.
+pub(super) struct Opening {
+    /// How often it was restored, and its time.
+    looked: Result<(u32, u64), Fault>,
+    /// Whether a ticket under a newer key may be one: not if all keys are here.
+    behind: Result<(), Fault>,
+}
+
 impl Batch<'_> {
-    /// Opens tickets. One under a key that this vault has yet to take from another of the fleet (V15) is no bad ticket: who
-    /// brings it comes again. Whether there are such keys is asked only where a ticket names one.
-    pub(super) fn open_tickets<T: Ticket>(&self, items: &[(&AccountId, &[u8])]) -> Vec<Result<T, Stop>> {
+    /// Asks what is to be known before tickets are opened. One under a key that this vault has yet to take from another of
+    /// the fleet (V15) is no bad ticket: who brings it comes again. Whether there are such keys is asked only where a ticket
+    /// names one.
+    pub(super) fn opening<'a, T: Ticket>(&self, tickets: impl Iterator<Item = &'a [u8]>) -> Opening {
         let Batch { vault, ring } = self;
         let (mut restores, mut time_s) = (0, 0);
-        let looked = vault.journal.look(&mut |state| (restores, time_s) = (state.restores(), state.time_s()));
-        if let Err(fault) = looked {
-            return items.iter().map(|_| Err(Stop::from(fault.clone()))).collect();
+        let mut tickets = tickets.peekable();
+        if tickets.peek().is_none() {
+            return Opening { looked: Ok((restores, time_s)), behind: Ok(()) };
         }
-        let is_newer: Vec<_> = items.iter().map(|(_, sealed)| ring.tickets.is_newer::<T>(sealed)).collect();
+        let looked = vault.journal.look(&mut |state| (restores, time_s) = (state.restores(), state.time_s()));
         let mut behind = Ok(());
-        if is_newer.contains(&true) {
+        if looked.is_ok() && tickets.any(|sealed| ring.tickets.is_newer::<T>(sealed)) {
             let mut known = 0;
             let read = vault.journal.read(&mut |state| known = state.keys_serial());
             behind = match read {
@@ -95,10 +104,23 @@ impl Batch<'_> {
                 read => read.map(drop),
             };
         }
-        let opened = ring.tickets.open(restores, items, time_s).into_iter().zip(is_newer);
-        let outcome = |(opened, is_newer): (Result<T, Refusal>, bool)| {
-            if is_newer {
-                behind.clone()?;
+        Opening { looked: looked.map(|_| (restores, time_s)), behind }
+    }
+
+    /// Opens tickets, one answer each.
+    pub(super) fn open_tickets<T: Ticket>(
+        &self,
+        opening: &Opening,
+        items: &[(&AccountId, &[u8])],
+    ) -> Vec<Result<T, Stop>> {
+        let (restores, time_s) = match &opening.looked {
+            Ok(looked) => *looked,
+            Err(fault) => return items.iter().map(|_| Err(Stop::from(fault.clone()))).collect(),
+        };
+        let opened = self.ring.tickets.open(restores, items, time_s).into_iter().zip(items);
+        let outcome = |(opened, (_, sealed)): (Result<T, Refusal>, &(&AccountId, &[u8]))| {
+            if self.ring.tickets.is_newer::<T>(sealed) {
+                opening.behind.clone()?;
             }
             Ok(opened?)
         };

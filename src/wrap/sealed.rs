@@ -37,7 +37,8 @@ impl Header {
 }
 
 /// A sealed record: [`SEALED_LEN`] bytes that begin with a header of this version. Whether they authenticate is known
-/// only on opening.
+/// only on opening. A clone is a copy: bytes that were shared would be opened where they lie, and that place would tell a
+/// known account from an unknown one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed(Box<[u8; SEALED_LEN]>);
 
